@@ -14,3 +14,5 @@ target_include_directories(GmcMlirDeps INTERFACE ${CMAKE_BINARY_DIR})
 target_link_libraries(GmcMlirDeps INTERFACE MLIR LLVM)
 # Generated op classes and the glue around them gain little from -O2 and cost twice the time to build with it.
 target_compile_options(GmcMlirDeps INTERFACE -O1)
+include_directories(SYSTEM ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS}) # mlir_tablegen reads the directory property
+include_directories(${CMAKE_BINARY_DIR})
