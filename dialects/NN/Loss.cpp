@@ -1,0 +1,404 @@
+//===- Loss.cpp - kernels and gradients of the losses ---------------------------------------------------===//
+
+#include "dialects/NN/Loss.h"
+#include "dialects/NN/LossSupport.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include <limits>
+
+using namespace mlir;
+
+namespace gmc::nn {
+
+//===- Types and checks ---------------------------------------------------------------------------------===//
+
+/// tensor<1xf64> for f64 operands, tensor<1xf32> otherwise.
+static RankedTensorType lossType(Value x) {
+  Type element = elementTypeOf(x);
+  return RankedTensorType::get({1}, element.isF64() ? element : Float32Type::get(element.getContext()));
+}
+
+static LogicalResult checkValidSamples(std::optional<Location> loc, Value validSamples) {
+  if (validSamples && tensorType(validSamples).getNumElements() != 1)
+    return emitOptionalError(loc, "the number of valid samples is one i64, not ", validSamples.getType());
+  return success();
+}
+
+static LogicalResult checkClassLoss(std::optional<Location> loc, Type xType, Type labelsType, Value weights,
+                                    Value validSamples, int64_t axis) {
+  auto x = cast<RankedTensorType>(xType), labels = cast<RankedTensorType>(labelsType);
+  if (axis < 0 || axis >= x.getRank())
+    return emitOptionalError(loc, "class axis ", axis, " is outside rank ", x.getRank());
+  SmallVector<int64_t> expected(x.getShape());
+  expected.erase(expected.begin() + axis);
+  if (labels.getShape() != ArrayRef(expected))
+    return emitOptionalError(loc, "labels ", labels, " do not fit ", x, " with classes on axis ", axis);
+  if (weights && shapeOf(weights) != ArrayRef(x.getDimSize(axis)))
+    return emitOptionalError(loc, "class weights ", weights.getType(), " for ", x.getDimSize(axis), " classes");
+  return checkValidSamples(loc, validSamples);
+}
+
+static LogicalResult checkPointwiseLoss(std::optional<Location> loc, Value x, Value target, Value validSamples) {
+  if (x.getType() != target.getType())
+    return emitOptionalError(loc, "target ", target.getType(), " differs in type from ", x.getType());
+  return checkValidSamples(loc, validSamples);
+}
+
+/// Into how many parts the sum over `elements` is split: a function of the count alone.
+static int64_t lossParts(int64_t elements) { return std::clamp<int64_t>(elements / 2048, 1, 512); }
+
+//===- Support ------------------------------------------------------------------------------------------===//
+
+Value loadWorkspace(OpBuilder &b, Location loc, Value buffer, ValueRange indices) {
+  return memref::LoadOp::create(b, loc, buffer, indices);
+}
+void storeWorkspace(OpBuilder &b, Location loc, Value value, Value buffer, ValueRange indices) {
+  memref::StoreOp::create(b, loc, value, buffer, indices);
+}
+void ifElse(OpBuilder &b, Location loc, Value cond, function_ref<void(OpBuilder &, Location)> then,
+            function_ref<void(OpBuilder &, Location)> otherwise) {
+  auto body = [](function_ref<void(OpBuilder &, Location)> emit) {
+    return [emit](OpBuilder &b, Location l) {
+      emit(b, l);
+      scf::YieldOp::create(b, l);
+    };
+  };
+  scf::IfOp::create(b, loc, cond, body(then), body(otherwise));
+}
+
+Value insertIndex(SmallVectorImpl<Value> &indices, ArrayRef<Value> others, int64_t axis, Value index) {
+  indices.assign(others.begin(), others.end());
+  indices.insert(indices.begin() + axis, index);
+  return index;
+}
+
+LabelRow::LabelRow(KernelBuilder &kernel, OpBuilder &b, Location loc, Value row, const LabelOperands &operands)
+    : indices(kb::delinearize(b, loc, row, kernel.operandShape(operands.labels))) {
+  Value label = kernel.load(b, loc, operands.labels, indices);
+  Type type = label.getType();
+  Value ignore = arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, operands.ignoreIndex));
+  valid = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, label, ignore);
+  if (operands.validSamples >= 0 && !indices.empty()) {
+    Value rows = kb::toIndex(b, loc, kernel.load(b, loc, operands.validSamples, {kb::idx(b, loc, 0)}));
+    Value real = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, indices[0], rows);
+    valid = arith::AndIOp::create(b, loc, valid, real);
+  }
+  Value zero = kb::idx(b, loc, 0), classes = kb::idx(b, loc, operands.classes), raw = kb::toIndex(b, loc, label);
+  inside = kb::inRange(b, loc, raw, zero, classes);
+  index = arith::SelectOp::create(b, loc, inside, raw, zero);
+}
+
+Value LabelRow::weight(KernelBuilder &kernel, OpBuilder &b, Location loc, const LabelOperands &operands,
+                       Type type) const {
+  Scalar one = Scalar(b, loc, kb::constant(b, loc, type, 1));
+  Scalar w = operands.weights < 0
+                 ? one
+                 : convert(Scalar(b, loc, kernel.load(b, loc, operands.weights, {index})), type);
+  return select(Scalar(b, loc, valid), w, 0.0).value();
+}
+
+/// Sums `count` elements of workspace `i` in f64 and stores the total as result `i`.
+static void storeTotal(KernelBuilder &kernel, unsigned i, int64_t count) {
+  Type type = kernel.resultElementType(i);
+  kernel.parallel({1}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    Value parts = kernel.workspace(b, i, {count}, type);
+    Type wide = b.getF64Type();
+    Value sum = KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, count), kb::constant(b, loc, wide, 0),
+                                    [&](OpBuilder &b, Location l, Value iv, Value acc) {
+                                      Value part = loadWorkspace(b, l, parts, {iv});
+                                      return kb::add(b, l, acc, convert(Scalar(b, l, part), wide).value());
+                                    });
+    kernel.store(b, loc, convert(Scalar(b, loc, sum), type).value(), i, ivs);
+  });
+}
+
+/// Loss and weight of every label into the workspaces, then their totals. `loss` computes the unweighted loss of a row.
+static void
+emitClassLoss(KernelBuilder &kernel, const LabelOperands &operands,
+              function_ref<Value(OpBuilder &, Location, const LabelRow &, Type)> loss) {
+  Type type = kernel.resultElementType(0);
+  int64_t rows = numElements(kernel.operandShape(operands.labels));
+  kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    LabelRow row(kernel, b, loc, ivs[0], operands);
+    Scalar weight(b, loc, row.weight(kernel, b, loc, operands, type));
+    Scalar value(b, loc, loss(b, loc, row, type));
+    // A label outside the classes must not go unnoticed: it poisons the sum.
+    value = select(Scalar(b, loc, row.inside), value, std::numeric_limits<double>::quiet_NaN());
+    value = select(Scalar(b, loc, row.valid), value * weight, 0.0);
+    storeWorkspace(b, loc, value.value(), kernel.workspace(b, 0, {rows}, type), ivs);
+    storeWorkspace(b, loc, weight.value(), kernel.workspace(b, 1, {rows}, type), ivs);
+  });
+  storeTotal(kernel, 0, rows);
+  storeTotal(kernel, 1, rows);
+}
+
+template <typename OpT> static LabelOperands labelOperands(OpT op, int64_t classes) {
+  LabelOperands result;
+  auto position = [&](Value value) {
+    return value ? static_cast<int>(llvm::find(op->getOperands(), value) - op->operand_begin()) : -1;
+  };
+  result.labels = position(op.getLabels());
+  if constexpr (requires { op.getWeights(); })
+    result.weights = position(op.getWeights());
+  if constexpr (requires { op.getValidSamples(); })
+    result.validSamples = position(op.getValidSamples());
+  result.ignoreIndex = op.getIgnoreIndex();
+  result.classes = classes;
+  return result;
+}
+
+template <typename OpT> static int64_t numClasses(OpT op) { return shapeOf(op.getX())[op.getClassAxis()]; }
+
+//===- Softmax cross-entropy ----------------------------------------------------------------------------===//
+
+/// Element `c` of the class axis of operand 0 in a row, as `type`.
+static Scalar classElement(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Value> row, int64_t axis,
+                           Value c, Type type) {
+  SmallVector<Value> indices;
+  insertIndex(indices, row, axis, c);
+  return convert(Scalar(b, loc, kernel.load(b, loc, 0, indices)), type);
+}
+
+RowStatistics softmaxStatistics(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Value> row, int64_t axis,
+                                int64_t classes, Type type) {
+  Value lo = kb::idx(b, loc, 0), hi = kb::idx(b, loc, classes);
+  Value lowest = kb::constant(b, loc, type, -std::numeric_limits<double>::infinity());
+  Value max = KernelBuilder::fold(b, loc, lo, hi, lowest, [&](OpBuilder &b, Location l, Value c, Value acc) {
+    return kb::max(b, l, acc, classElement(kernel, b, l, row, axis, c, type).value());
+  });
+  Value sum = KernelBuilder::fold(b, loc, lo, hi, kb::constant(b, loc, type, 0),
+                                  [&](OpBuilder &b, Location l, Value c, Value acc) {
+                                    Scalar x = classElement(kernel, b, l, row, axis, c, type);
+                                    return KernelBuilder::addReassoc(b, l, acc, exp(x - x.with(max)).value());
+                                  });
+  return {max, sum};
+}
+
+int64_t SoftmaxCrossEntropyOp::getFlops() { return 4 * tensorType(getX()).getNumElements(); }
+
+void SoftmaxCrossEntropyOp::emitKernel(KernelBuilder &kernel) {
+  int64_t axis = getClassAxis(), classes = numClasses(*this);
+  emitClassLoss(kernel, labelOperands(*this, classes),
+                [&](OpBuilder &b, Location loc, const LabelRow &row, Type type) {
+                  RowStatistics s = softmaxStatistics(kernel, b, loc, row.indices, axis, classes, type);
+                  Scalar x = classElement(kernel, b, loc, row.indices, axis, row.index, type);
+                  return (x.with(s.max) - x + log(x.with(s.sum))).value();
+                });
+}
+
+void SoftmaxCrossEntropyOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed,
+                                          MutableArrayRef<Value> out) {
+  if (grads[0] && needed[0])
+    out[0] = SoftmaxCrossEntropyGradOp::create(b, getLoc(), getX(), getLabels(), grads[0], getWeights(),
+                                               getValidSamples(), getClassAxisAttr(), getIgnoreIndexAttr());
+}
+
+int64_t SoftmaxCrossEntropyGradOp::getFlops() { return 6 * tensorType(getX()).getNumElements(); }
+SmallVector<unsigned> SoftmaxCrossEntropyGradOp::getInPlaceOperands(unsigned) { return {0}; }
+
+void SoftmaxCrossEntropyGradOp::emitKernel(KernelBuilder &kernel) {
+  int64_t axis = getClassAxis(), classes = numClasses(*this);
+  LabelOperands operands = labelOperands(*this, classes);
+  Type element = kernel.resultElementType(0), type = computeType(element);
+  kernel.parallel({numElements(kernel.operandShape(1))}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    LabelRow row(kernel, b, loc, ivs[0], operands);
+    Value lo = kb::idx(b, loc, 0), hi = kb::idx(b, loc, classes);
+    auto storeRow = [&](OpBuilder &b, Location loc, function_ref<Scalar(OpBuilder &, Location, Value)> value) {
+      KernelBuilder::loop(b, loc, lo, hi, [&](OpBuilder &b, Location l, Value c) {
+        SmallVector<Value> indices;
+        insertIndex(indices, row.indices, axis, c);
+        kernel.store(b, l, convert(value(b, l, c), element).value(), 0, indices);
+      });
+    };
+    auto write = [&](OpBuilder &b, Location loc) {
+      Scalar g = convert(Scalar(b, loc, kernel.load(b, loc, 2, {lo})), type);
+      g = g * g.with(row.weight(kernel, b, loc, operands, type));
+      RowStatistics s = softmaxStatistics(kernel, b, loc, row.indices, axis, classes, type);
+      Scalar scale = g / g.with(s.sum);
+      storeRow(b, loc, [&](OpBuilder &b, Location l, Value c) {
+        Scalar x = classElement(kernel, b, l, row.indices, axis, c, type);
+        Scalar p = exp(x - x.with(s.max)) * Scalar(b, l, scale.value());
+        Scalar hit(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, c, row.index));
+        return select(hit, p - Scalar(b, l, g.value()), p);
+      });
+    };
+    auto zero = [&](OpBuilder &b, Location loc) {
+      storeRow(b, loc, [&](OpBuilder &b, Location l, Value) { return Scalar(b, l, kb::constant(b, l, type, 0)); });
+    };
+    ifElse(b, loc, row.valid, write, zero);
+  });
+}
+
+//===- Negative log likelihood --------------------------------------------------------------------------===//
+
+int64_t NllLossOp::getFlops() { return 2 * tensorType(getLabels()).getNumElements(); }
+
+void NllLossOp::emitKernel(KernelBuilder &kernel) {
+  int64_t axis = getClassAxis();
+  emitClassLoss(kernel, labelOperands(*this, numClasses(*this)),
+                [&](OpBuilder &b, Location loc, const LabelRow &row, Type type) {
+                  return (-classElement(kernel, b, loc, row.indices, axis, row.index, type)).value();
+                });
+}
+
+void NllLossOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
+  if (grads[0] && needed[0])
+    out[0] = NllGradOp::create(b, getLoc(), getLabels(), grads[0], getWeights(), getValidSamples(),
+                               TypeAttr::get(getX().getType()), getClassAxisAttr(), getIgnoreIndexAttr());
+}
+
+int64_t NllRowsOp::getFlops() { return 2 * tensorType(getLabels()).getNumElements(); }
+
+void NllRowsOp::emitKernel(KernelBuilder &kernel) {
+  LabelOperands operands = labelOperands(*this, numClasses(*this));
+  Type element = kernel.resultElementType(0), type = computeType(element);
+  kernel.parallel({numElements(kernel.operandShape(1))}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    LabelRow row(kernel, b, loc, ivs[0], operands);
+    Scalar x = classElement(kernel, b, loc, row.indices, getClassAxis(), row.index, type);
+    x = select(Scalar(b, loc, row.inside), -x, std::numeric_limits<double>::quiet_NaN());
+    x = select(Scalar(b, loc, row.valid), x * x.with(row.weight(kernel, b, loc, operands, type)), 0.0);
+    kernel.store(b, loc, convert(x, element).value(), 0, row.indices);
+  });
+}
+
+void NllRowsOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
+  if (grads[0] && needed[0])
+    out[0] = NllGradOp::create(b, getLoc(), getLabels(), grads[0], getWeights(), Value(),
+                               TypeAttr::get(getX().getType()), getClassAxisAttr(), getIgnoreIndexAttr());
+}
+
+int64_t NllGradOp::getFlops() { return tensorType(getResult()).getNumElements(); }
+SmallVector<unsigned> NllGradOp::getInPlaceOperands(unsigned) { return {}; }
+
+void NllGradOp::emitKernel(KernelBuilder &kernel) {
+  int64_t axis = getClassAxis(), classes = kernel.resultShape(0)[axis];
+  LabelOperands operands = labelOperands(*this, classes);
+  Type element = kernel.resultElementType(0), type = computeType(element);
+  bool perRow = shapeOf(getG()) == shapeOf(getLabels());
+  kernel.parallel({numElements(kernel.operandShape(0))}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    LabelRow row(kernel, b, loc, ivs[0], operands);
+    Value zero = kb::idx(b, loc, 0);
+    Value g = perRow ? kernel.load(b, loc, 1, row.indices)
+                     : kernel.load(b, loc, 1, SmallVector<Value>(shapeOf(getG()).size(), zero));
+    Scalar hitValue = -convert(Scalar(b, loc, g), type);
+    hitValue = hitValue * hitValue.with(row.weight(kernel, b, loc, operands, type));
+    hitValue = select(Scalar(b, loc, row.valid), hitValue, 0.0);
+    KernelBuilder::loop(b, loc, zero, kb::idx(b, loc, classes), [&](OpBuilder &b, Location l, Value c) {
+      SmallVector<Value> indices;
+      insertIndex(indices, row.indices, axis, c);
+      Scalar hit(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, c, row.index));
+      kernel.store(b, l, convert(select(hit, Scalar(b, l, hitValue.value()), 0.0), element).value(), 0, indices);
+    });
+  });
+}
+
+//===- Accuracy -----------------------------------------------------------------------------------------===//
+
+int64_t CountCorrectOp::getFlops() { return tensorType(getX()).getNumElements(); }
+
+void CountCorrectOp::emitKernel(KernelBuilder &kernel) {
+  int64_t axis = getClassAxis(), classes = numClasses(*this);
+  LabelOperands operands = labelOperands(*this, classes);
+  Type type = computeType(kernel.operandElementType(0)), count = kernel.resultElementType(0);
+  int64_t rows = numElements(kernel.operandShape(1));
+  kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    LabelRow row(kernel, b, loc, ivs[0], operands);
+    Scalar own = classElement(kernel, b, loc, row.indices, axis, row.index, type);
+    // Correct when no class is larger and no earlier class is as large; a NaN in the row is never correct.
+    Value beaten = KernelBuilder::fold(
+        b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, classes), kb::constant(b, loc, b.getI32Type(), 0),
+        [&](OpBuilder &b, Location l, Value c, Value acc) {
+          Scalar x = classElement(kernel, b, l, row.indices, axis, c, type), mine(b, l, own.value());
+          Scalar earlier(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, c, row.index));
+          Scalar loses = !(x <= mine) | (earlier & (x == mine));
+          return arith::OrIOp::create(b, l, acc, arith::ExtUIOp::create(b, l, acc.getType(), loses.value())).getResult();
+        });
+    Scalar correct = (Scalar(b, loc, beaten) == 0.0) & Scalar(b, loc, row.valid) & Scalar(b, loc, row.inside);
+    Scalar one(b, loc, kb::constant(b, loc, count, 1));
+    storeWorkspace(b, loc, select(correct, one, 0.0).value(), kernel.workspace(b, 0, {rows}, count), ivs);
+  });
+  storeTotal(kernel, 0, rows);
+}
+
+//===- Elementwise losses -------------------------------------------------------------------------------===//
+
+Scalar MseLossOp::value(Scalar x, Scalar t) { return (x - t) * (x - t); }
+Scalar MseLossOp::derivative(Scalar x, Scalar t) { return 2.0 * (x - t); }
+Scalar L1LossOp::value(Scalar x, Scalar t) { return abs(x - t); }
+Scalar L1LossOp::derivative(Scalar x, Scalar t) {
+  Scalar one = x.constant(1);
+  return select(x > t, one, select(x < t, -one, 0.0));
+}
+Scalar BceLossOp::value(Scalar x, Scalar t) {
+  return (t - 1.0) * maximum(log1p(-x), -100.0) - t * maximum(log(x), -100.0);
+}
+Scalar BceLossOp::derivative(Scalar x, Scalar t) { return (x - t) / maximum((1.0 - x) * x, 1e-12); }
+Scalar BceLogitsLossOp::value(Scalar x, Scalar t) { return maximum(x, 0.0) - x * t + log1p(exp(-abs(x))); }
+Scalar BceLogitsLossOp::derivative(Scalar x, Scalar t) { return sigmoid(x) - t; }
+
+/// Whether the element at linear position `i` of a tensor whose rows have `rowSize` elements lies in a valid row.
+static Value inValidRow(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned operand, Value i, int64_t rowSize) {
+  Value rows = kb::toIndex(b, loc, kernel.load(b, loc, operand, {kb::idx(b, loc, 0)}));
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, i,
+                               kb::mul(b, loc, rows, kb::idx(b, loc, rowSize)));
+}
+
+static void emitPointwiseLoss(KernelBuilder &kernel, bool masked, Scalar (*value)(Scalar, Scalar)) {
+  SmallVector<int64_t> shape(kernel.operandShape(0));
+  int64_t elements = numElements(shape), parts = lossParts(elements), chunk = (elements + parts - 1) / parts;
+  int64_t rowSize = shape.empty() ? 1 : elements / std::max<int64_t>(shape[0], 1);
+  Type type = kernel.resultElementType(0);
+  kernel.parallel({parts}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    Value lo = kb::mul(b, loc, ivs[0], kb::idx(b, loc, chunk));
+    Value hi = kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, chunk)), kb::idx(b, loc, elements));
+    Value sum = KernelBuilder::fold(
+        b, loc, lo, hi, kb::constant(b, loc, type, 0), [&](OpBuilder &b, Location l, Value i, Value acc) {
+          SmallVector<Value> indices = kb::delinearize(b, l, i, shape);
+          Scalar x = convert(Scalar(b, l, kernel.load(b, l, 0, indices)), type);
+          Scalar t = convert(Scalar(b, l, kernel.load(b, l, 1, indices)), type);
+          Scalar loss = value(x, t);
+          if (masked) // what lies in a row that is not real may be anything
+            loss = select(Scalar(b, l, inValidRow(kernel, b, l, 2, i, rowSize)), loss, 0.0);
+          return KernelBuilder::addReassoc(b, l, acc, loss.value());
+        });
+    storeWorkspace(b, loc, sum, kernel.workspace(b, 0, {parts}, type), ivs);
+  });
+  storeTotal(kernel, 0, parts);
+  kernel.parallel({1}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    Value count = kb::idx(b, loc, elements);
+    if (masked && !shape.empty()) {
+      Value rows = kb::toIndex(b, loc, kernel.load(b, loc, 2, ivs));
+      rows = kb::max(b, loc, kb::min(b, loc, rows, kb::idx(b, loc, shape[0])), kb::idx(b, loc, 0));
+      count = kb::mul(b, loc, rows, kb::idx(b, loc, rowSize));
+    }
+    Value integer = kb::fromIndex(b, loc, count, b.getI64Type());
+    kernel.store(b, loc, convert(Scalar(b, loc, integer), type).value(), 1, ivs);
+  });
+}
+
+static void emitPointwiseLossGrad(KernelBuilder &kernel, bool masked, Scalar (*derivative)(Scalar, Scalar)) {
+  SmallVector<int64_t> shape(kernel.resultShape(0));
+  Type element = kernel.resultElementType(0), type = computeType(element);
+  kernel.parallel(shape, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    Scalar x = convert(Scalar(b, loc, kernel.load(b, loc, 0, ivs)), type);
+    Scalar t = convert(Scalar(b, loc, kernel.load(b, loc, 1, ivs)), type);
+    Scalar g = convert(Scalar(b, loc, kernel.load(b, loc, 2, {kb::idx(b, loc, 0)})), type);
+    Scalar dx = derivative(x, t) * g;
+    if (masked && !shape.empty())
+      dx = select(Scalar(b, loc, inValidRow(kernel, b, loc, 3, ivs[0], 1)), dx, 0.0);
+    kernel.store(b, loc, convert(dx, element).value(), 0, ivs);
+  });
+}
+
+void registerLossOps(NNDialect *dialect) {
+  dialect->addGroup<
+#define GET_OP_LIST
+#include "dialects/NN/Loss.cpp.inc"
+      >();
+}
+
+} // namespace gmc::nn
+
+#define GET_OP_CLASSES
+#include "dialects/NN/Loss.cpp.inc"
