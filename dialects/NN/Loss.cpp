@@ -1,7 +1,7 @@
 //===- Loss.cpp - kernels and gradients of the losses ---------------------------------------------------===//
 
 #include "dialects/NN/Loss.h"
-#include "dialects/NN/LossSupport.h"
+#include "dialects/NN/KernelSupport.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -50,28 +50,27 @@ static int64_t lossParts(int64_t elements) { return std::clamp<int64_t>(elements
 
 //===- Support ------------------------------------------------------------------------------------------===//
 
-Value loadWorkspace(OpBuilder &b, Location loc, Value buffer, ValueRange indices) {
-  return memref::LoadOp::create(b, loc, buffer, indices);
-}
-void storeWorkspace(OpBuilder &b, Location loc, Value value, Value buffer, ValueRange indices) {
-  memref::StoreOp::create(b, loc, value, buffer, indices);
-}
-void ifElse(OpBuilder &b, Location loc, Value cond, function_ref<void(OpBuilder &, Location)> then,
-            function_ref<void(OpBuilder &, Location)> otherwise) {
-  auto body = [](function_ref<void(OpBuilder &, Location)> emit) {
-    return [emit](OpBuilder &b, Location l) {
-      emit(b, l);
-      scf::YieldOp::create(b, l);
-    };
-  };
-  scf::IfOp::create(b, loc, cond, body(then), body(otherwise));
-}
+namespace {
+/// Where a classification loss finds its operands (-1: absent), and what its labels mean.
+struct LabelOperands {
+  int labels = -1, weights = -1, validSamples = -1;
+  int64_t ignoreIndex = -100, classes = 0;
+};
 
-Value insertIndex(SmallVectorImpl<Value> &indices, ArrayRef<Value> others, int64_t axis, Value index) {
-  indices.assign(others.begin(), others.end());
-  indices.insert(indices.begin() + axis, index);
-  return index;
-}
+/// One label during a kernel: its indices in the labels, and what it selects.
+struct LabelRow {
+  LabelRow(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, mlir::Value row,
+           const LabelOperands &operands);
+  /// Weight of the row as `type`: its class weight (1 without), 0 when it is not valid.
+  mlir::Value weight(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, const LabelOperands &operands,
+                     mlir::Type type) const;
+
+  SmallVector<mlir::Value> indices;
+  mlir::Value valid;  ///< i1: counts at all
+  mlir::Value inside; ///< i1: is one of the classes
+  mlir::Value index;  ///< the class; 0 when it is outside, so that reading with it is safe
+};
+} // namespace
 
 LabelRow::LabelRow(KernelBuilder &kernel, OpBuilder &b, Location loc, Value row, const LabelOperands &operands)
     : indices(kb::delinearize(b, loc, row, kernel.operandShape(operands.labels))) {
@@ -96,21 +95,6 @@ Value LabelRow::weight(KernelBuilder &kernel, OpBuilder &b, Location loc, const 
                  ? one
                  : convert(Scalar(b, loc, kernel.load(b, loc, operands.weights, {index})), type);
   return select(Scalar(b, loc, valid), w, 0.0).value();
-}
-
-/// Sums `count` elements of workspace `i` in f64 and stores the total as result `i`.
-static void storeTotal(KernelBuilder &kernel, unsigned i, int64_t count) {
-  Type type = kernel.resultElementType(i);
-  kernel.parallel({1}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    Value parts = kernel.workspace(b, i, {count}, type);
-    Type wide = b.getF64Type();
-    Value sum = KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, count), kb::constant(b, loc, wide, 0),
-                                    [&](OpBuilder &b, Location l, Value iv, Value acc) {
-                                      Value part = loadWorkspace(b, l, parts, {iv});
-                                      return kb::add(b, l, acc, convert(Scalar(b, l, part), wide).value());
-                                    });
-    kernel.store(b, loc, convert(Scalar(b, loc, sum), type).value(), i, ivs);
-  });
 }
 
 /// Loss and weight of every label into the workspaces, then their totals. `loss` computes the unweighted loss of a row.
@@ -155,24 +139,7 @@ template <typename OpT> static int64_t numClasses(OpT op) { return shapeOf(op.ge
 /// Element `c` of the class axis of operand 0 in a row, as `type`.
 static Scalar classElement(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Value> row, int64_t axis,
                            Value c, Type type) {
-  SmallVector<Value> indices;
-  insertIndex(indices, row, axis, c);
-  return convert(Scalar(b, loc, kernel.load(b, loc, 0, indices)), type);
-}
-
-RowStatistics softmaxStatistics(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Value> row, int64_t axis,
-                                int64_t classes, Type type) {
-  Value lo = kb::idx(b, loc, 0), hi = kb::idx(b, loc, classes);
-  Value lowest = kb::constant(b, loc, type, -std::numeric_limits<double>::infinity());
-  Value max = KernelBuilder::fold(b, loc, lo, hi, lowest, [&](OpBuilder &b, Location l, Value c, Value acc) {
-    return kb::max(b, l, acc, classElement(kernel, b, l, row, axis, c, type).value());
-  });
-  Value sum = KernelBuilder::fold(b, loc, lo, hi, kb::constant(b, loc, type, 0),
-                                  [&](OpBuilder &b, Location l, Value c, Value acc) {
-                                    Scalar x = classElement(kernel, b, l, row, axis, c, type);
-                                    return KernelBuilder::addReassoc(b, l, acc, exp(x - x.with(max)).value());
-                                  });
-  return {max, sum};
+  return loadAlong(kernel, b, loc, 0, row, axis, c, type);
 }
 
 int64_t SoftmaxCrossEntropyOp::getFlops() { return 4 * tensorType(getX()).getNumElements(); }

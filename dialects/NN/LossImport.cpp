@@ -4,7 +4,7 @@
 #include "dialects/NN/Elementwise.h"
 #include "dialects/NN/ElementwiseSupport.h"
 #include "dialects/NN/Loss.h"
-#include "dialects/NN/LossSupport.h"
+#include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/Reduce.h"
 #include "dialects/NN/Softmax.h"
 #include "dialects/NN/Tensor.h"

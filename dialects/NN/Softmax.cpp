@@ -1,7 +1,7 @@
 #include "dialects/NN/Softmax.h"
 #include "compiler/Import/OpImport.h"
 #include "dialects/NN/ElementwiseSupport.h"
-#include "dialects/NN/LossSupport.h"
+#include "dialects/NN/KernelSupport.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include <limits>
 
@@ -34,9 +34,7 @@ struct AxisRow {
   Type element, type;
 
   Scalar load(OpBuilder &b, Location loc, unsigned operand, Value i) const {
-    SmallVector<Value> indices;
-    insertIndex(indices, others, axis, i);
-    return convert(Scalar(b, loc, kernel.load(b, loc, operand, indices)), type);
+    return loadAlong(kernel, b, loc, operand, others, axis, i, type);
   }
   Value sum(OpBuilder &b, Location loc, function_ref<Scalar(OpBuilder &, Location, Value)> term) const {
     return KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, size), kb::constant(b, loc, type, 0),

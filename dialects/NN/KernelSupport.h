@@ -1,6 +1,6 @@
-//===- LossSupport.h - kernel pieces shared by losses, softmax and row reductions -------------*- C++ -*-===//
-#ifndef GMC_DIALECTS_NN_LOSSSUPPORT_H
-#define GMC_DIALECTS_NN_LOSSSUPPORT_H
+//===- KernelSupport.h - kernel pieces shared by the op groups --------------------------------*- C++ -*-===//
+#ifndef GMC_DIALECTS_NN_KERNELSUPPORT_H
+#define GMC_DIALECTS_NN_KERNELSUPPORT_H
 
 #include "dialects/NN/NN.h"
 #include "dialects/NN/Scalar.h"
@@ -18,6 +18,16 @@ inline int64_t numElements(llvm::ArrayRef<int64_t> shape) {
   return count;
 }
 
+/// Reads (writes) the element of operand (result) `i` at row-major position `linear`. In a one-dimensional nest this
+/// vectorizes whatever the shape.
+mlir::Value loadFlat(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, unsigned i, mlir::Value linear);
+void storeFlat(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, unsigned i,
+               mlir::Value linear);
+/// A buffer's elements as one dimension.
+mlir::Value flatten(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer);
+/// A buffer's elements under another static shape.
+mlir::Value reshapeBuffer(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer, llvm::ArrayRef<int64_t> shape);
+
 mlir::Value loadWorkspace(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer, mlir::ValueRange indices);
 void storeWorkspace(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::Value buffer,
                     mlir::ValueRange indices);
@@ -30,25 +40,12 @@ void ifElse(mlir::OpBuilder &b, mlir::Location loc, mlir::Value cond,
 mlir::Value insertIndex(llvm::SmallVectorImpl<mlir::Value> &indices, llvm::ArrayRef<mlir::Value> others, int64_t axis,
                         mlir::Value index);
 
-/// Where a classification loss finds its operands (-1: absent), and what its labels mean.
-struct LabelOperands {
-  int labels = -1, weights = -1, validSamples = -1;
-  int64_t ignoreIndex = -100, classes = 0;
-};
+/// Emits the nest that sums the `count` numbers of workspace `i` in f64 and stores the total as result `i`, of one element.
+void storeTotal(KernelBuilder &kernel, unsigned i, int64_t count);
 
-/// One label during a kernel: its indices in the labels, and what it selects.
-struct LabelRow {
-  LabelRow(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, mlir::Value row,
-           const LabelOperands &operands);
-  /// Weight of the row as `type`: its class weight (1 without), 0 when it is not valid.
-  mlir::Value weight(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, const LabelOperands &operands,
-                     mlir::Type type) const;
-
-  llvm::SmallVector<mlir::Value> indices;
-  mlir::Value valid;  ///< i1: counts at all
-  mlir::Value inside; ///< i1: is one of the classes
-  mlir::Value index;  ///< the class; 0 when it is outside, so that reading with it is safe
-};
+/// Element `i` along `axis` of an operand, at the position `others` of the other axes, converted to `type`.
+Scalar loadAlong(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, unsigned operand,
+                 llvm::ArrayRef<mlir::Value> others, int64_t axis, mlir::Value i, mlir::Type type);
 
 /// Largest element and sum of exp(x - largest) along `axis` of operand 0, at the position `row` of the other axes.
 struct RowStatistics {

@@ -1,0 +1,94 @@
+#include "dialects/NN/KernelSupport.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include <limits>
+
+using namespace mlir;
+
+namespace gmc::nn {
+
+Value loadWorkspace(OpBuilder &b, Location loc, Value buffer, ValueRange indices) {
+  return memref::LoadOp::create(b, loc, buffer, indices);
+}
+void storeWorkspace(OpBuilder &b, Location loc, Value value, Value buffer, ValueRange indices) {
+  memref::StoreOp::create(b, loc, value, buffer, indices);
+}
+void ifElse(OpBuilder &b, Location loc, Value cond, function_ref<void(OpBuilder &, Location)> then,
+            function_ref<void(OpBuilder &, Location)> otherwise) {
+  auto body = [](function_ref<void(OpBuilder &, Location)> emit) {
+    return [emit](OpBuilder &b, Location l) {
+      emit(b, l);
+      scf::YieldOp::create(b, l);
+    };
+  };
+  scf::IfOp::create(b, loc, cond, body(then), body(otherwise));
+}
+
+Value insertIndex(SmallVectorImpl<Value> &indices, ArrayRef<Value> others, int64_t axis, Value index) {
+  indices.assign(others.begin(), others.end());
+  indices.insert(indices.begin() + axis, index);
+  return index;
+}
+
+Scalar loadAlong(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned operand, ArrayRef<Value> others,
+                 int64_t axis, Value i, Type type) {
+  SmallVector<Value> indices;
+  insertIndex(indices, others, axis, i);
+  return convert(Scalar(b, loc, kernel.load(b, loc, operand, indices)), type);
+}
+
+Value reshapeBuffer(OpBuilder &b, Location loc, Value buffer, ArrayRef<int64_t> shape) {
+  auto type = cast<MemRefType>(buffer.getType());
+  if (type.getShape() == shape)
+    return buffer;
+  SmallVector<int64_t> strides(shape.size(), 1);
+  for (size_t d = shape.size(); d-- > 1;)
+    strides[d - 1] = strides[d] * shape[d];
+  return memref::ReinterpretCastOp::create(b, loc, MemRefType::get(shape, type.getElementType()), buffer, 0, shape,
+                                           strides);
+}
+
+Value flatten(OpBuilder &b, Location loc, Value buffer) {
+  return reshapeBuffer(b, loc, buffer, {numElements(cast<MemRefType>(buffer.getType()).getShape())});
+}
+
+Value loadFlat(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned i, Value linear) {
+  if (Value buffer = kernel.operandBuffer(i))
+    return memref::LoadOp::create(b, loc, flatten(b, loc, buffer), linear);
+  return kernel.load(b, loc, i, kb::delinearize(b, loc, linear, kernel.operandShape(i)));
+}
+
+void storeFlat(KernelBuilder &kernel, OpBuilder &b, Location loc, Value value, unsigned i, Value linear) {
+  memref::StoreOp::create(b, loc, value, flatten(b, loc, kernel.resultBuffer(i)), linear);
+}
+
+void storeTotal(KernelBuilder &kernel, unsigned i, int64_t count) {
+  Type type = kernel.resultElementType(i);
+  kernel.parallel({1}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    Value parts = kernel.workspace(b, i, {count}, type);
+    Type wide = b.getF64Type();
+    Value sum = KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, count), kb::constant(b, loc, wide, 0),
+                                    [&](OpBuilder &b, Location l, Value iv, Value acc) {
+                                      Value part = loadWorkspace(b, l, parts, {iv});
+                                      return kb::add(b, l, acc, convert(Scalar(b, l, part), wide).value());
+                                    });
+    kernel.store(b, loc, convert(Scalar(b, loc, sum), type).value(), i, ivs);
+  });
+}
+
+RowStatistics softmaxStatistics(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Value> row, int64_t axis,
+                                int64_t classes, Type type) {
+  Value lo = kb::idx(b, loc, 0), hi = kb::idx(b, loc, classes);
+  Value lowest = kb::constant(b, loc, type, -std::numeric_limits<double>::infinity());
+  Value max = KernelBuilder::fold(b, loc, lo, hi, lowest, [&](OpBuilder &b, Location l, Value c, Value acc) {
+    return kb::max(b, l, acc, loadAlong(kernel, b, l, 0, row, axis, c, type).value());
+  });
+  Value sum = KernelBuilder::fold(b, loc, lo, hi, kb::constant(b, loc, type, 0),
+                                  [&](OpBuilder &b, Location l, Value c, Value acc) {
+                                    Scalar x = loadAlong(kernel, b, l, 0, row, axis, c, type);
+                                    return KernelBuilder::addReassoc(b, l, acc, exp(x - x.with(max)).value());
+                                  });
+  return {max, sum};
+}
+
+} // namespace gmc::nn
