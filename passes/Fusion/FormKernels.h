@@ -1,0 +1,32 @@
+//===- FormKernels.h - from nn ops to calls of kernels ----------------------------------------*- C++ -*-===//
+#ifndef GMC_PASSES_FUSION_FORMKERNELS_H
+#define GMC_PASSES_FUSION_FORMKERNELS_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace gmc {
+
+/// Attribute on a func.func that is a kernel: its body is a cluster of nn ops that one kernel computes.
+inline constexpr llvm::StringLiteral kKernelAttr = "plan.kernel";
+/// Attributes on a func.call of a kernel: ONNX node names, the main op's name, and the stage.
+inline constexpr llvm::StringLiteral kNodesAttr = "plan.nodes";
+inline constexpr llvm::StringLiteral kOpAttr = "plan.op";
+inline constexpr llvm::StringLiteral kStageAttr = "plan.stage";
+/// Set by differentiation on every op it emits.
+inline constexpr llvm::StringLiteral kBackwardAttr = "nn.backward";
+
+struct FormKernelsOptions {
+  bool fuse = true; ///< merge elementwise neighbours; off: one op, one kernel
+};
+
+/// Rewrites `function` (pure nn ops) into calls of kernel functions, which are added to the module, one for each distinct
+/// computation. What remains beside the calls are views (nn.reshape) and non-splat nn.constants. Elementwise clusters are
+/// collapsed to as few dimensions as their broadcasts allow.
+llvm::LogicalResult formKernels(mlir::func::FuncOp function, const FormKernelsOptions &options);
+
+/// The ONNX node names in a location, in order, without repetition.
+llvm::SmallVector<std::string> nodeNames(mlir::Location loc);
+
+} // namespace gmc
+
+#endif

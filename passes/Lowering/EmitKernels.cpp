@@ -1,0 +1,174 @@
+//===- EmitKernels.cpp - kernels from tensors to parallel loops over buffers ----------------------------===//
+
+#include "passes/Lowering/EmitKernels.h"
+#include "dialects/Interfaces/KernelBuilder.h"
+#include "dialects/NN/Tensor.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+
+namespace gmc {
+
+MemRefType bufferType(Type type) {
+  auto tensor = cast<RankedTensorType>(type);
+  return MemRefType::get(tensor.getShape(), nn::signless(tensor.getElementType()));
+}
+
+Operation *kernelRoot(func::FuncOp kernel) {
+  // Returned values come from the root, or from elementwise ops behind it: the last op that is not elementwise, else the
+  // last op of all.
+  Operation *last = nullptr, *heavy = nullptr;
+  for (Operation &op : kernel.getBody().front().without_terminator()) {
+    if (isa<nn::ConstantOp>(op))
+      continue;
+    last = &op;
+    if (!isa<ScalarOpInterface>(op))
+      heavy = &op;
+  }
+  return heavy ? heavy : last;
+}
+
+SmallVector<int64_t> kernelWorkspaces(func::FuncOp kernel, KernelTarget target) {
+  return cast<KernelOpInterface>(kernelRoot(kernel)).getWorkspaceBytes(target);
+}
+
+/// Whether `v` reaches the kernel's result through anything but the elementwise path of equal shapes.
+SmallVector<unsigned> kernelInPlaceOperands(func::FuncOp kernel, unsigned result) {
+  Operation *root = kernelRoot(kernel);
+  SmallVector<unsigned> candidates;
+  auto remat = dyn_cast<RematOpInterface>(root);
+  if (!remat)
+    return candidates;
+  if (!isa<ScalarOpInterface>(root)) {
+    if (root->getNumResults() != kernel.getNumResults())
+      return candidates;
+    for (unsigned i : remat.getInPlaceOperands(result))
+      if (auto argument = dyn_cast<BlockArgument>(root->getOperand(i)))
+        if (argument.hasOneUse())
+          candidates.push_back(argument.getArgNumber());
+    return candidates;
+  }
+  // An elementwise cluster reads element i of every full-size argument before it writes element i of its result.
+  Type type = kernel.getResultTypes()[result];
+  for (BlockArgument argument : kernel.getArguments())
+    if (cast<ShapedType>(argument.getType()).getShape() == cast<ShapedType>(type).getShape() &&
+        byteSize(argument.getType()) == byteSize(type))
+      candidates.push_back(argument.getArgNumber());
+  return candidates;
+}
+
+namespace {
+
+/// Reads through elementwise producers, writes through elementwise consumers.
+class KernelEmitter : public KernelBuilder {
+public:
+  KernelEmitter(OpBuilder &builder, KernelTarget target, Operation *root, const DenseMap<Value, Value> &buffers,
+                ArrayRef<Value> operandBuffers, ArrayRef<Value> resultBuffers, ArrayRef<Value> workspaces,
+                ArrayRef<Value> yielded, ArrayRef<Value> yieldedBuffers)
+      : KernelBuilder(builder, root->getLoc(), target, root, operandBuffers, resultBuffers, workspaces),
+        buffers(buffers), yielded(yielded), yieldedBuffers(yieldedBuffers) {}
+
+  Value load(OpBuilder &b, Location loc, unsigned i, ValueRange indices) override {
+    return read(b, loc, op->getOperand(i), indices);
+  }
+
+  void store(OpBuilder &b, Location loc, Value value, unsigned i, ValueRange indices) override {
+    Value result = op->getResult(i);
+    for (auto [out, buffer] : llvm::zip(yielded, yieldedBuffers)) {
+      if (out == result)
+        memref::StoreOp::create(b, loc, value, buffer, indices);
+      else if (isa<ScalarOpInterface>(out.getDefiningOp()) && out.getDefiningOp() != op && i == 0)
+        memref::StoreOp::create(b, loc, read(b, loc, out, indices, result, value), buffer, indices);
+    }
+  }
+
+private:
+  /// Element `indices` of `v`; `known` (when given) has the value `knownValue` there.
+  Value read(OpBuilder &b, Location loc, Value v, ValueRange indices, Value known = {}, Value knownValue = {}) {
+    if (known && v == known)
+      return knownValue;
+    auto it = buffers.find(v);
+    if (it != buffers.end())
+      return memref::LoadOp::create(b, loc, it->second, indices);
+    Operation *producer = v.getDefiningOp();
+    if (auto constant = dyn_cast<nn::ConstantOp>(producer)) {
+      auto splat = cast<DenseElementsAttr>(constant.getValue());
+      Attribute element = splat.getSplatValue<Attribute>();
+      if (auto integer = dyn_cast<IntegerAttr>(element))
+        element = b.getIntegerAttr(nn::signless(integer.getType()), integer.getValue());
+      return arith::ConstantOp::create(b, loc, cast<TypedAttr>(element));
+    }
+    SmallVector<Value> scalars;
+    for (Value operand : producer->getOperands())
+      scalars.push_back(read(b, loc, operand, kb::broadcastIndices(b, loc, indices, nn::shapeOf(operand)), known,
+                             knownValue));
+    return cast<ScalarOpInterface>(producer).emitScalar(b, loc, scalars);
+  }
+
+  const DenseMap<Value, Value> &buffers;
+  SmallVector<Value> yielded, yieldedBuffers;
+};
+
+} // namespace
+
+FailureOr<func::FuncOp> emitKernel(func::FuncOp kernel, StringRef name, KernelTarget target, ArrayRef<int> aliases) {
+  MLIRContext *context = kernel.getContext();
+  auto module = kernel->getParentOfType<ModuleOp>();
+  SmallVector<Type> types;
+  for (Type type : kernel.getArgumentTypes())
+    types.push_back(bufferType(type));
+  for (auto [r, type] : llvm::enumerate(kernel.getResultTypes()))
+    if (aliases[r] < 0)
+      types.push_back(bufferType(type));
+  SmallVector<int64_t> workspaces = kernelWorkspaces(kernel, target);
+  for (int64_t bytes : workspaces)
+    types.push_back(MemRefType::get({bytes}, IntegerType::get(context, 8)));
+
+  OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
+  auto function = func::FuncOp::create(b, kernel.getLoc(), name, b.getFunctionType(types, {}));
+  function.setPrivate();
+  Block *block = function.addEntryBlock();
+  for (unsigned i = 0; i < types.size(); ++i)
+    function.setArgAttr(i, LLVM::LLVMDialect::getNoAliasAttrName(), b.getUnitAttr());
+
+  DenseMap<Value, Value> buffers;
+  for (auto [from, to] : llvm::zip(kernel.getArguments(), block->getArguments()))
+    buffers[from] = to;
+  b.setInsertionPointToEnd(block);
+  SmallVector<Value> yielded(kernel.getBody().front().getTerminator()->getOperands()), yieldedBuffers;
+  unsigned next = kernel.getNumArguments();
+  for (auto [r, value] : llvm::enumerate(yielded)) {
+    if (aliases[r] < 0) {
+      yieldedBuffers.push_back(block->getArgument(next++));
+      continue;
+    }
+    Value buffer = block->getArgument(aliases[r]);
+    auto want = bufferType(value.getType());
+    if (buffer.getType() != want) {
+      if (cast<MemRefType>(buffer.getType()).getElementType() != want.getElementType())
+        return kernel.emitOpError("result of another element type cannot overwrite operand ") << aliases[r];
+      SmallVector<int64_t> strides;
+      int64_t offset;
+      (void)want.getStridesAndOffset(strides, offset);
+      buffer = memref::ReinterpretCastOp::create(b, kernel.getLoc(), want, buffer, 0, want.getShape(), strides);
+    }
+    yieldedBuffers.push_back(buffer);
+  }
+  SmallVector<Value> scratch(block->getArguments().drop_front(next));
+  Operation *root = kernelRoot(kernel);
+  SmallVector<Value> operandBuffers, resultBuffers;
+  for (Value operand : root->getOperands())
+    operandBuffers.push_back(buffers.lookup(operand));
+  for (Value result : root->getResults()) {
+    auto it = llvm::find(yielded, result);
+    resultBuffers.push_back(it == yielded.end() ? Value() : yieldedBuffers[it - yielded.begin()]);
+  }
+  KernelEmitter emitter(b, target, root, buffers, operandBuffers, resultBuffers, scratch, yielded, yieldedBuffers);
+  cast<KernelOpInterface>(root).emitKernel(emitter);
+  b.setInsertionPointToEnd(block);
+  func::ReturnOp::create(b, kernel.getLoc());
+  return function;
+}
+
+} // namespace gmc
