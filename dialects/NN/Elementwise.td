@@ -167,11 +167,11 @@ def NN_CastOp : NN_ElementwiseOp<"cast"> {
     To booleans: `!= 0`. From float to integer: truncation. Between floats: round to nearest even. The gradient is a cast back.
 
     ```mlir
-    %y = nn.cast %x : tensor<4xi64> to tensor<4xf32>
+    %y = nn.cast %x {to = f32} : (tensor<4xi64>) -> tensor<4xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, TypeAttr:$to);
-  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let assemblyFormat = "$x attr-dict `:` functional-type($x, $result)";
   let extraClassDefinition = elementwiseMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location>,
         Adaptor adaptor, ::llvm::SmallVectorImpl<::mlir::Type> &types) {

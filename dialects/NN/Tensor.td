@@ -29,12 +29,12 @@ def NN_ReshapeOp : NN_Op<"reshape", [InferTypeOpAdaptor,
     A view: it takes no time and no memory.
 
     ```mlir
-    %y = nn.reshape %x {shape = array<i64: 6>} : tensor<2x3xf32>
+    %y = nn.reshape %x {shape = array<i64: 6>} : (tensor<2x3xf32>) -> tensor<6xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$shape);
   let results = (outs NN_Tensor:$result);
-  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let assemblyFormat = "$x attr-dict `:` functional-type($x, $result)";
   let hasFolder = 1;
 }
 
