@@ -97,11 +97,14 @@ public:
   llvm::LogicalResult error(const llvm::Twine &reason);
 
 protected:
+  /// The elements of a constant, or of a small initializer (which a rule may read at compile time); null otherwise.
+  virtual mlir::DenseElementsAttr constantValue(mlir::Value value) const;
   /// Verifies and constant-folds a new op; returns the values that stand for its results.
   llvm::SmallVector<mlir::Value> finish(mlir::Operation *op);
 
   llvm::SmallVector<mlir::Value> inputs;
   llvm::SmallVector<bool> outputUsed;
+  bool reportedUnsupported = false; ///< error() was called: the reason is a limit of gmc, not of the model
 };
 
 /// Null results mean failure (already reported).
@@ -118,6 +121,10 @@ struct ImportRule {
   bool elementwise = false;
   /// Input positions that have no gradient by the standard (indices, shapes, running statistics...).
   llvm::SmallVector<unsigned> nonDifferentiable;
+  /// Input positions that --init fills with ones where the file lacks them: scales of normalizations, running variances.
+  llvm::SmallVector<unsigned> initializedToOne;
+  /// Output 0 is input 0 under another name, type or shape: a weight behind it is still that weight.
+  bool sameValue = false;
 };
 
 class ImportRegistry {
