@@ -1,5 +1,6 @@
 #include "compiler/Import/Diagnostics.h"
 #include "llvm/ADT/MapVector.h"
+#include <map>
 
 namespace gmc {
 
@@ -31,7 +32,8 @@ void Diagnostics::print(llvm::raw_ostream &os, llvm::StringRef file) const {
   for (const std::string &warning : warnings)
     os << prefix << "warning: " << warning << "\n";
   // Two hundred nodes of one unsupported op are one line: its reason, then the nodes.
-  llvm::MapVector<std::pair<std::string, std::string>, std::vector<const Problem *>> groups;
+  using Key = std::pair<std::string, std::string>;
+  llvm::MapVector<Key, std::vector<const Problem *>, std::map<Key, unsigned>> groups;
   for (const Problem &problem : problems) {
     if (problem.node.empty())
       os << prefix << "error: " << problem.reason << "\n";

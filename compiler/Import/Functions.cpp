@@ -3,7 +3,7 @@
 #include "compiler/Import/Diagnostics.h"
 #include "compiler/Import/OnnxModel.h"
 #include "llvm/ADT/StringMap.h"
-#include "onnx/onnx-ml.pb.h"
+#include "onnx/onnx_pb.h"
 
 namespace gmc {
 namespace {

@@ -10,14 +10,12 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/Matchers.h"
-#include "onnx/onnx-ml.pb.h"
+#include "onnx/onnx_pb.h"
 
 using namespace mlir;
 
 namespace gmc {
 
-/// Newest opset whose operators were read for the import rules.
-static constexpr int64_t newestOpset = 23;
 /// A rule may read an initializer of at most so many elements at compile time (scales, pads, ratios).
 static constexpr int64_t maxCompileTimeElements = 4096;
 

@@ -10,6 +10,9 @@ using namespace mlir;
 
 namespace gmc {
 
+/// Newest opset whose operators were read for the import rules.
+static constexpr int64_t newestOpset = 23;
+
 llvm::Expected<std::string> lossOutput(const OnnxModel &model, StringRef spec) {
   auto [kind, name] = spec.split(':');
   if (!name.empty()) {

@@ -1,7 +1,7 @@
 #include "compiler/Import/OnnxNode.h"
 #include "gmc/Abi.h"
 #include "mlir/IR/Diagnostics.h"
-#include "onnx/onnx-ml.pb.h"
+#include "onnx/onnx_pb.h"
 
 using namespace mlir;
 

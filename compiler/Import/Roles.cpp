@@ -6,7 +6,7 @@
 //===-----------------------------------------------------------------------------------------------------===//
 
 #include "compiler/Import/GraphImporter.h"
-#include "onnx/onnx-ml.pb.h"
+#include "onnx/onnx_pb.h"
 #include "llvm/Support/Regex.h"
 
 using namespace mlir;

@@ -2,6 +2,7 @@
 
 #include "compiler/Import/GraphImporter.h"
 #include "llvm/ADT/MapVector.h"
+#include <map>
 
 using namespace llvm;
 
@@ -108,7 +109,7 @@ private:
   const ImportOptions &options;
   Diagnostics &diagnostics;
   StringMap<std::pair<int64_t, std::string>> bound;
-  MapVector<std::string, std::vector<std::string>> missing;
+  MapVector<std::string, std::vector<std::string>, std::map<std::string, unsigned>> missing;
 };
 } // namespace
 
