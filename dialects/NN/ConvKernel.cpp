@@ -1,7 +1,7 @@
 //===- ConvKernel.cpp - gather form of the convolution ops, and the choice of a host form ---------------===//
 
 #include "dialects/NN/ConvKernel.h"
-#include "dialects/NN/Scalar.h"
+#include "dialects/NN/Fold.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
@@ -16,20 +16,6 @@ static int64_t product(ArrayRef<int64_t> values) {
 }
 int64_t ConvShape::inSize() const { return product(in); }
 int64_t ConvShape::outSize() const { return product(out); }
-
-/// f16 and bf16 are multiplied and summed in f32.
-static Type accumulatorType(Type type) {
-  return type.getIntOrFloatBitWidth() < 32 ? Type(Float32Type::get(type.getContext())) : type;
-}
-static Value convertTo(OpBuilder &b, Location loc, Value v, Type type) {
-  return convert(Scalar(b, loc, v), type).value();
-}
-
-/// The range of all taps, [0, kernel) in every dimension.
-static void tapBounds(OpBuilder &b, Location loc, const Window &w, SmallVectorImpl<std::pair<Value, Value>> &bounds) {
-  for (int64_t size : w.kernel)
-    bounds.emplace_back(kb::idx(b, loc, 0), kb::idx(b, loc, size));
-}
 
 /// One iteration per result element: the sum over its group's channels and the taps.
 static void emitConvGather(KernelBuilder &kernel, ConvForm form, const ConvShape &s, bool hasBias) {
@@ -51,7 +37,7 @@ static void emitConvGather(KernelBuilder &kernel, ConvForm form, const ConvShape
       for (size_t d = 0; d < rank; ++d)
         bounds.push_back(windowTaps(b, loc, w, d, ivs[d + 2], s.in[d]));
     else
-      tapBounds(b, loc, w, bounds);
+      llvm::append_range(bounds, fullBounds(b, loc, w.kernel));
     Value sum = KernelBuilder::foldNest(b, loc, bounds, init, [&](OpBuilder &b, Location l, ValueRange at, Value acc) {
       Value source = kb::add(b, l, firstSource, at[0]);
       SmallVector<Value> x{ivs[0], source}, weight;

@@ -112,6 +112,10 @@ static Value roundUpDiv(OpBuilder &b, Location loc, Value x, int64_t divisor) {
 }
 
 std::pair<Value, Value> windowTaps(OpBuilder &b, Location loc, const Window &w, size_t d, Value o, int64_t in) {
+  // Where even the last window lies inside, the loop over the taps has constant bounds.
+  int64_t outputs = w.outputs(d, in, /*ceilMode=*/true);
+  if (w.padBegin(d) <= 0 && (outputs - 1) * w.strides[d] - w.padBegin(d) + w.extent(d) <= in)
+    return {kb::idx(b, loc, 0), kb::idx(b, loc, w.kernel[d])};
   // First tap with k * dilation >= -start, and one past the last with k * dilation < in - start.
   Value zero = kb::idx(b, loc, 0), kernel = kb::idx(b, loc, w.kernel[d]);
   Value start = windowInput(b, loc, w, d, o, zero);

@@ -1,0 +1,353 @@
+//===- Norm.cpp - batch and group normalization ---------------------------------------------------------===//
+
+#include "dialects/NN/Norm.h"
+#include "dialects/NN/Fold.h"
+#include "dialects/NN/Scalar.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+
+namespace gmc::nn {
+
+void registerNormOps(NNDialect *dialect) {
+  dialect->addGroup<
+#define GET_OP_LIST
+#include "dialects/NN/Norm.cpp.inc"
+      >();
+}
+
+//===- Shapes -------------------------------------------------------------------------------------------===//
+
+/// x has channels on axis 1, and every one of `perChannel` one element for each of them.
+static LogicalResult checkChannels(std::optional<Location> loc, RankedTensorType x, ValueRange perChannel) {
+  if (x.getRank() < 2)
+    return emitOptionalError(loc, "needs an input with channels on axis 1, not ", x);
+  for (Value v : perChannel)
+    if (shapeOf(v) != ArrayRef<int64_t>{x.getDimSize(1)})
+      return emitOptionalError(loc, v.getType(), " does not hold one element for each of the ", x.getDimSize(1),
+                               " channels of ", x);
+  return success();
+}
+
+LogicalResult BatchNormOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor a,
+                                            SmallVectorImpl<Type> &types) {
+  RankedTensorType x = tensorType(a.getX());
+  if (failed(checkChannels(loc, x, {a.getScale(), a.getBias(), a.getMean(), a.getVariance()})))
+    return failure();
+  if (a.getMean().getType() != a.getVariance().getType())
+    return emitOptionalError(loc, "running mean and variance differ in type");
+  types.push_back(x);
+  types.append(4, a.getMean().getType());
+  return success();
+}
+
+static LogicalResult checkGradOperands(std::optional<Location> loc, Value x, Value scale, Value dy) {
+  if (failed(checkChannels(loc, tensorType(x), {scale})))
+    return failure();
+  if (x.getType() != dy.getType())
+    return emitOptionalError(loc, "output gradient ", dy.getType(), " is not of the type of x, ", x.getType());
+  return success();
+}
+
+LogicalResult BatchNormGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor a,
+                                                SmallVectorImpl<Type> &types) {
+  if (failed(checkGradOperands(loc, a.getX(), a.getScale(), a.getDy())) ||
+      failed(checkChannels(loc, tensorType(a.getX()), {a.getMean(), a.getInvstd()})))
+    return failure();
+  types.append({a.getX().getType(), a.getScale().getType(), a.getScale().getType()});
+  return success();
+}
+
+LogicalResult GroupNormOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor a,
+                                            SmallVectorImpl<Type> &types) {
+  RankedTensorType x = tensorType(a.getX());
+  if (failed(checkChannels(loc, x, {a.getScale(), a.getBias()})))
+    return failure();
+  int64_t groups = a.getGroups();
+  if (groups < 1 || x.getDimSize(1) % groups)
+    return emitOptionalError(loc, groups, " groups do not divide ", x.getDimSize(1), " channels");
+  Type statistics = RankedTensorType::get({x.getDimSize(0), groups}, accumulatorType(x.getElementType()));
+  types.append({x, statistics, statistics});
+  return success();
+}
+
+LogicalResult GroupNormGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor a,
+                                                SmallVectorImpl<Type> &types) {
+  RankedTensorType x = tensorType(a.getX()), mean = tensorType(a.getMean());
+  if (failed(checkGradOperands(loc, a.getX(), a.getScale(), a.getDy())))
+    return failure();
+  if (mean.getRank() != 2 || mean != a.getInvstd().getType() || mean.getDimSize(0) != x.getDimSize(0) ||
+      mean.getDimSize(1) < 1 || x.getDimSize(1) % mean.getDimSize(1))
+    return emitOptionalError(loc, "statistics ", mean, " and ", a.getInvstd().getType(), " do not fit ", x);
+  types.append({x, a.getScale().getType(), a.getScale().getType()});
+  return success();
+}
+
+//===- Costs --------------------------------------------------------------------------------------------===//
+
+/// Statistics need a pass of their own over what they are taken of.
+int64_t BatchNormOp::getMemoryBytes() {
+  return defaultMemoryBytes(*this) + (getTraining() ? 2 * byteSize(getX().getType()) : 0);
+}
+int64_t BatchNormGradOp::getMemoryBytes() {
+  return defaultMemoryBytes(*this) + byteSize(getX().getType()) + byteSize(getDy().getType());
+}
+int64_t GroupNormOp::getMemoryBytes() { return defaultMemoryBytes(*this) + 2 * byteSize(getX().getType()); }
+int64_t GroupNormGradOp::getMemoryBytes() {
+  return defaultMemoryBytes(*this) + 2 * (byteSize(getX().getType()) + byteSize(getDy().getType()));
+}
+
+/// The last nest reads element i of x (and dy) and writes element i; no nest reads x after that.
+SmallVector<unsigned> BatchNormOp::getInPlaceOperands(unsigned result) {
+  if (result == 0)
+    return {0};
+  if (result >= 3) // running statistics move where they are
+    return {result};
+  return {};
+}
+SmallVector<unsigned> BatchNormGradOp::getInPlaceOperands(unsigned result) {
+  return result == 0 ? SmallVector<unsigned>{4, 0} : SmallVector<unsigned>{};
+}
+SmallVector<unsigned> GroupNormOp::getInPlaceOperands(unsigned result) {
+  return result == 0 ? SmallVector<unsigned>{0} : SmallVector<unsigned>{};
+}
+SmallVector<unsigned> GroupNormGradOp::getInPlaceOperands(unsigned result) {
+  return result == 0 ? SmallVector<unsigned>{4, 0} : SmallVector<unsigned>{};
+}
+
+//===- Kernels ------------------------------------------------------------------------------------------===//
+
+namespace {
+/// Loads and stores of one kernel in the type that statistics are computed in.
+struct Access {
+  KernelBuilder &kernel;
+  Type type; ///< of all arithmetic
+
+  Scalar load(OpBuilder &b, Location loc, unsigned i, ValueRange at) const {
+    return convert(Scalar(b, loc, kernel.load(b, loc, i, at)), type);
+  }
+  void store(Scalar v, unsigned i, ValueRange at) const {
+    kernel.store(v.builder(), v.getLoc(), convert(v, kernel.resultElementType(i)).value(), i, at);
+  }
+  /// A result that an earlier nest of this kernel wrote.
+  Scalar loadResult(OpBuilder &b, Location loc, unsigned i, ValueRange at) const {
+    return convert(Scalar(b, loc, memref::LoadOp::create(b, loc, kernel.resultBuffer(i), at)), type);
+  }
+};
+} // namespace
+
+/// Bounds of everything but the channel: batch and spatial axes of `shape`.
+static Bounds channelBounds(OpBuilder &b, Location loc, ArrayRef<int64_t> shape) {
+  SmallVector<int64_t> sizes{shape[0]};
+  llvm::append_range(sizes, shape.drop_front(2));
+  return fullBounds(b, loc, sizes);
+}
+/// Indices of x from those of channelBounds and the channel.
+static SmallVector<Value> channelIndices(ValueRange at, Value channel) {
+  SmallVector<Value> indices{at[0], channel};
+  llvm::append_range(indices, at.drop_front());
+  return indices;
+}
+
+static Scalar invStd(Scalar variance, double epsilon) { return 1.0 / sqrt(variance + epsilon); }
+
+void BatchNormOp::emitKernel(KernelBuilder &kernel) {
+  SmallVector<int64_t> shape(shapeOf(getX()));
+  Access access{kernel, accumulatorType(kernel.resultElementType(1))};
+  Type type = access.type;
+  double count = tensorType(getX()).getNumElements() / shape[1];
+  double epsilon = getEpsilon().convertToDouble(), momentum = getMomentum().convertToDouble();
+  bool training = getTraining();
+  // Per channel: the statistics. The variance is a second pass over deviations: no cancellation.
+  kernel.parallel({shape[1]}, [&](OpBuilder &b, Location loc, ValueRange c) {
+    Scalar runningMean = access.load(b, loc, 3, c), runningVariance = access.load(b, loc, 4, c);
+    if (!training) {
+      access.store(runningMean, 1, c);
+      access.store(invStd(runningVariance, epsilon), 2, c);
+      access.store(runningMean, 3, c);
+      access.store(runningVariance, 4, c);
+      return;
+    }
+    Bounds bounds = channelBounds(b, loc, shape);
+    Value sum = sumBox(b, loc, bounds, {type}, [&](OpBuilder &b, Location l, ValueRange at) {
+      return SmallVector<Value>{access.load(b, l, 0, channelIndices(at, c[0])).value()};
+    })[0];
+    Scalar mean = Scalar(b, loc, sum) / count;
+    Value squares = sumBox(b, loc, bounds, {type}, [&](OpBuilder &b, Location l, ValueRange at) {
+      Scalar deviation = access.load(b, l, 0, channelIndices(at, c[0])) - Scalar(b, l, mean.value());
+      return SmallVector<Value>{(deviation * deviation).value()};
+    })[0];
+    Scalar variance = Scalar(b, loc, squares) / count;
+    access.store(mean, 1, c);
+    access.store(invStd(variance, epsilon), 2, c);
+    access.store(runningMean * momentum + mean * (1 - momentum), 3, c);
+    access.store(runningVariance * momentum + variance * (1 - momentum), 4, c);
+  });
+  kernel.parallel(shape, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    Value c = ivs[1];
+    Scalar mean = access.loadResult(b, loc, 1, c), invstd = access.loadResult(b, loc, 2, c);
+    Scalar x = access.load(b, loc, 0, ivs);
+    Scalar slope = invstd * access.load(b, loc, 1, c);
+    access.store((x - mean) * slope + access.load(b, loc, 2, c), 0, ivs);
+  });
+}
+
+void BatchNormGradOp::emitKernel(KernelBuilder &kernel) {
+  SmallVector<int64_t> shape(shapeOf(getX()));
+  Access access{kernel, accumulatorType(kernel.operandElementType(2))};
+  Type type = access.type;
+  double count = tensorType(getX()).getNumElements() / shape[1];
+  kernel.parallel({shape[1]}, [&](OpBuilder &b, Location loc, ValueRange c) {
+    Scalar mean = access.load(b, loc, 2, c), invstd = access.load(b, loc, 3, c);
+    auto sums =
+        sumBox(b, loc, channelBounds(b, loc, shape), {type, type}, [&](OpBuilder &b, Location l, ValueRange at) {
+          SmallVector<Value> indices = channelIndices(at, c[0]);
+          Scalar dy = access.load(b, l, 4, indices);
+          Scalar deviation = access.load(b, l, 0, indices) - Scalar(b, l, mean.value());
+          return SmallVector<Value>{dy.value(), (dy * deviation).value()};
+        });
+    access.store(Scalar(b, loc, sums[1]) * invstd, 1, c);
+    access.store(Scalar(b, loc, sums[0]), 2, c);
+  });
+  kernel.parallel(shape, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    Value c = ivs[1];
+    Scalar invstd = access.load(b, loc, 3, c), slope = invstd * access.load(b, loc, 1, c);
+    Scalar g = access.load(b, loc, 4, ivs);
+    if (getTraining()) {
+      Scalar dscale = access.loadResult(b, loc, 1, c), dbias = access.loadResult(b, loc, 2, c);
+      Scalar deviation = access.load(b, loc, 0, ivs) - access.load(b, loc, 2, c);
+      g = g - dbias / count - deviation * (invstd * dscale / count);
+    }
+    access.store(g * slope, 0, ivs);
+  });
+}
+
+/// Bounds of one group of channels of a sample, channel first, then the spatial axes.
+static Bounds groupBounds(OpBuilder &b, Location loc, ArrayRef<int64_t> shape, int64_t groups) {
+  SmallVector<int64_t> sizes{shape[1] / groups};
+  llvm::append_range(sizes, shape.drop_front(2));
+  return fullBounds(b, loc, sizes);
+}
+static SmallVector<Value> groupIndices(OpBuilder &b, Location loc, ValueRange at, Value n, Value g,
+                                       int64_t channelsPerGroup) {
+  Value c = kb::add(b, loc, kb::mul(b, loc, g, kb::idx(b, loc, channelsPerGroup)), at[0]);
+  SmallVector<Value> indices{n, c};
+  llvm::append_range(indices, at.drop_front());
+  return indices;
+}
+
+void GroupNormOp::emitKernel(KernelBuilder &kernel) {
+  SmallVector<int64_t> shape(shapeOf(getX()));
+  Access access{kernel, kernel.resultElementType(1)};
+  Type type = access.type;
+  int64_t groups = getGroups(), perGroup = shape[1] / groups;
+  double count = tensorType(getX()).getNumElements() / (shape[0] * groups);
+  double epsilon = getEpsilon().convertToDouble();
+  kernel.parallel({shape[0], groups}, [&](OpBuilder &b, Location loc, ValueRange ng) {
+    Bounds bounds = groupBounds(b, loc, shape, groups);
+    Value sum = sumBox(b, loc, bounds, {type}, [&](OpBuilder &b, Location l, ValueRange at) {
+      return SmallVector<Value>{access.load(b, l, 0, groupIndices(b, l, at, ng[0], ng[1], perGroup)).value()};
+    })[0];
+    Scalar mean = Scalar(b, loc, sum) / count;
+    Value squares = sumBox(b, loc, bounds, {type}, [&](OpBuilder &b, Location l, ValueRange at) {
+      Scalar x = access.load(b, l, 0, groupIndices(b, l, at, ng[0], ng[1], perGroup));
+      Scalar deviation = x - Scalar(b, l, mean.value());
+      return SmallVector<Value>{(deviation * deviation).value()};
+    })[0];
+    access.store(mean, 1, ng);
+    access.store(invStd(Scalar(b, loc, squares) / count, epsilon), 2, ng);
+  });
+  kernel.parallel(shape, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    Value c = ivs[1];
+    SmallVector<Value> ng{ivs[0], kb::div(b, loc, c, kb::idx(b, loc, perGroup))};
+    Scalar mean = access.loadResult(b, loc, 1, ng), invstd = access.loadResult(b, loc, 2, ng);
+    Scalar slope = invstd * access.load(b, loc, 1, c);
+    access.store((access.load(b, loc, 0, ivs) - mean) * slope + access.load(b, loc, 2, c), 0, ivs);
+  });
+}
+
+SmallVector<int64_t> GroupNormGradOp::getWorkspaceBytes(KernelTarget) {
+  return {2 * byteSize(getMean().getType())}; // two sums per sample and group
+}
+
+void GroupNormGradOp::emitKernel(KernelBuilder &kernel) {
+  SmallVector<int64_t> shape(shapeOf(getX()));
+  Access access{kernel, kernel.operandElementType(2)};
+  Type type = access.type;
+  int64_t groups = shapeOf(getMean())[1], perGroup = shape[1] / groups;
+  double count = tensorType(getX()).getNumElements() / (shape[0] * groups);
+  SmallVector<int64_t> sumShape{shape[0], groups, 2};
+  auto xhatAt = [&](OpBuilder &b, Location loc, ValueRange at, ValueRange ng) {
+    return (access.load(b, loc, 0, at) - access.load(b, loc, 2, ng)) * access.load(b, loc, 3, ng);
+  };
+  auto groupOf = [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    return SmallVector<Value>{ivs[0], kb::div(b, loc, ivs[1], kb::idx(b, loc, perGroup))};
+  };
+  // Per channel, before x or dy can be overwritten: dscale and dbias.
+  kernel.parallel({shape[1]}, [&](OpBuilder &b, Location loc, ValueRange c) {
+    auto sums =
+        sumBox(b, loc, channelBounds(b, loc, shape), {type, type}, [&](OpBuilder &b, Location l, ValueRange at) {
+          SmallVector<Value> indices = channelIndices(at, c[0]);
+          Scalar dy = access.load(b, l, 4, indices);
+          return SmallVector<Value>{dy.value(), (dy * xhatAt(b, l, indices, groupOf(b, l, indices))).value()};
+        });
+    access.store(Scalar(b, loc, sums[1]), 1, c);
+    access.store(Scalar(b, loc, sums[0]), 2, c);
+  });
+  kernel.parallel({shape[0], groups}, [&](OpBuilder &b, Location loc, ValueRange ng) {
+    auto sums =
+        sumBox(b, loc, groupBounds(b, loc, shape, groups), {type, type}, [&](OpBuilder &b, Location l, ValueRange at) {
+          SmallVector<Value> indices = groupIndices(b, l, at, ng[0], ng[1], perGroup);
+          Scalar g = access.load(b, l, 4, indices) * access.load(b, l, 1, indices[1]);
+          return SmallVector<Value>{g.value(), (g * xhatAt(b, l, indices, ng)).value()};
+        });
+    Value scratch = kernel.workspace(b, 0, sumShape, type);
+    for (int64_t i : {0, 1})
+      memref::StoreOp::create(b, loc, (Scalar(b, loc, sums[i]) / count).value(), scratch,
+                              ValueRange{ng[0], ng[1], kb::idx(b, loc, i)});
+  });
+  kernel.parallel(shape, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    SmallVector<Value> ng = groupOf(b, loc, ivs);
+    Value scratch = kernel.workspace(b, 0, sumShape, type);
+    auto mean = [&](int64_t i) {
+      return Scalar(b, loc, memref::LoadOp::create(b, loc, scratch, ValueRange{ng[0], ng[1], kb::idx(b, loc, i)}));
+    };
+    Scalar g = access.load(b, loc, 4, ivs) * access.load(b, loc, 1, ivs[1]);
+    Scalar xhat = xhatAt(b, loc, ivs, ng);
+    access.store(access.load(b, loc, 3, ng) * (g - mean(0) - xhat * mean(1)), 0, ivs);
+  });
+}
+
+//===- Gradients ----------------------------------------------------------------------------------------===//
+
+/// Statistics have no gradient by the standard.
+void BatchNormOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed,
+                                MutableArrayRef<Value> out) {
+  if (!grads[0] || !(needed[0] || needed[1] || needed[2]))
+    return;
+  auto grad = BatchNormGradOp::create(b, getLoc(), getX(), getScale(), getUsedMean(), getUsedInvstd(), grads[0],
+                                      getTrainingAttr());
+  for (unsigned i = 0; i < 3; ++i)
+    if (needed[i])
+      out[i] = grad->getResult(i);
+}
+
+void GroupNormOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed,
+                                MutableArrayRef<Value> out) {
+  if (!grads[0] || !(needed[0] || needed[1] || needed[2]))
+    return;
+  auto grad = GroupNormGradOp::create(b, getLoc(), getX(), getScale(), getMean(), getInvstd(), grads[0]);
+  for (unsigned i = 0; i < 3; ++i)
+    if (needed[i])
+      out[i] = grad->getResult(i);
+}
+
+/// Second derivatives are not taken.
+void BatchNormGradOp::buildGradient(OpBuilder &, ArrayRef<Value>, ArrayRef<bool>, MutableArrayRef<Value>) {}
+void GroupNormGradOp::buildGradient(OpBuilder &, ArrayRef<Value>, ArrayRef<bool>, MutableArrayRef<Value>) {}
+
+} // namespace gmc::nn
+
+#define GET_OP_CLASSES
+#include "dialects/NN/Norm.cpp.inc"
