@@ -1,0 +1,72 @@
+//===- RematSequence.h - Exact cost and memory of an order -------*- C++ -*-===//
+//
+// Part of gmc. Internal to the rematerialization solvers. A sequence of computations determines the best schedule for it:
+// every use takes the latest computation, and a value is dropped after its last use before it is computed again.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "compiler/Planning/Remat.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace gmc::planning::detail {
+
+using Sequence = std::vector<int32_t>;
+
+/// The simulation of one sequence. Position = index into the sequence; each position is one occurrence of its node.
+class Timeline {
+public:
+  explicit Timeline(const RematProblem &problem);
+
+  /// Simulates; false if a dependency is used before it was computed. Afterwards the members below are valid.
+  bool simulate(const Sequence &sequence);
+
+  /// The schedule of the sequence simulated last.
+  RematSchedule schedule(const Sequence &sequence) const;
+
+  /// Sum over the positions of the bytes above the budget.
+  double overflow(int64_t budget) const;
+
+  std::vector<int32_t> lastUse; ///< per position: the position of the last use of this occurrence (itself: none)
+  std::vector<int64_t> memory;  ///< per position: bytes while it runs
+  double cost = 0;
+  int64_t peak = 0;
+  int32_t peakPosition = 0;
+  int64_t work = 0; ///< elementary operations since construction
+
+private:
+  const RematProblem &problem;
+  std::vector<char> kept;
+  std::vector<int32_t> latest; ///< per node: its latest position
+};
+
+/// Drops every repeated occurrence that nothing uses.
+void removeUnused(const RematProblem &problem, Timeline &timeline, Sequence &sequence);
+
+/// Orders without recomputation: the best by peak among the given order (where topological), greedy list schedules, and
+/// what a local search makes of them. Respects the pinned order of non-recomputable nodes.
+Sequence leastPeakOrder(const RematProblem &problem, int effort);
+
+/// How much of the branching a beam search follows: `Narrow` recomputes only for a node that is ready and evicts what is
+/// free first; `Early` also recomputes ahead; `Exact` also tries every eviction.
+enum class BeamMode { Narrow, Early, Exact };
+
+/// Beam search over states of (computed, live) for at most 128 nodes. `complete` is set if nothing was cut off: then the
+/// result is optimal and an empty one a proof of infeasibility. Solutions not cheaper than `mustBeBelow` are not sought.
+struct BeamResult {
+  bool found = false;
+  bool complete = false;
+  Sequence sequence;
+  double cost = 0;
+};
+BeamResult beamSearch(const RematProblem &problem, int64_t budget, int width, double mustBeBelow, BeamMode mode);
+
+/// Lowers the peak of a sequence by evicting values across it until the budget is met or nothing helps.
+bool evictToBudget(const RematProblem &problem, Sequence &sequence, int64_t budget, uint64_t seed, int64_t &work);
+
+/// Cheaper within the budget: removes recomputations, and takes out some at random to evict anew. `work` counts down.
+void improveSequence(const RematProblem &problem, Sequence &sequence, int64_t budget, int64_t &work);
+
+} // namespace gmc::planning::detail
