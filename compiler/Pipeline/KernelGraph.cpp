@@ -52,7 +52,7 @@ KernelGraph KernelGraph::build(func::FuncOp function, KernelTarget target) {
       node.op = cast<StringAttr>(call->getAttr(kOpAttr)).str();
       for (Attribute name : cast<ArrayAttr>(call->getAttr(kNodesAttr)))
         node.nodes.push_back(cast<StringAttr>(name).str());
-      node.backward = cast<StringAttr>(call->getAttr(kStageAttr)).getValue() == "backward";
+      node.stage = cast<StringAttr>(call->getAttr(kStageAttr)).str();
       for (Value operand : call.getOperands())
         node.operands.push_back(storageOf.lookup(operand));
       for (auto [r, result] : llvm::enumerate(call.getResults())) {

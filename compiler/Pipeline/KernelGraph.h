@@ -24,7 +24,7 @@ struct KernelNode {
   mlir::func::FuncOp kernel;
   std::string op;
   llvm::SmallVector<std::string> nodes;
-  bool backward = false;
+  std::string stage; ///< forward, backward or update
   bool recomputable = true;
   llvm::SmallVector<int> operands, results;               ///< storages, in the kernel's order
   llvm::SmallVector<int64_t> workspaces;                  ///< bytes each

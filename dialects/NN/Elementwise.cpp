@@ -89,6 +89,8 @@ LogicalResult FusedOp::verifyRegions() {
   if (!yield || yield.getNumOperands() != 1 ||
       yield.getOperand(0).getType() != signless(elementTypeOf(getResult())))
     return emitOpError("region must yield one ") << elementTypeOf(getResult());
+  if (getInputs().empty()) // a fill: any shape
+    return success();
   SmallVector<ArrayRef<int64_t>> shapes;
   for (Value input : getInputs())
     shapes.push_back(shapeOf(input));

@@ -41,7 +41,8 @@ class NN_ClassLossOp<string mnemonic> : NN_LossOp<mnemonic, [AttrSizedOperandSeg
                        Optional<NN_ValidSamples>:$valid_samples, DefaultValuedAttr<I64Attr, "1">:$class_axis,
                        DefaultValuedAttr<I64Attr, "-100">:$ignore_index);
   let assemblyFormat = [{
-    $x `,` $labels (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict `:` functional-type(operands, results)
+    $x `,` $labels (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict
+    `:` type($x) `,` type($labels) (`weights` type($weights)^)? (`valid` type($valid_samples)^)?
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
@@ -95,7 +96,7 @@ def NN_NllRowsOp : NN_LossComputeOp<"nll_rows", [DeclareOpInterfaceMethods<Gradi
                        DefaultValuedAttr<I64Attr, "1">:$class_axis, DefaultValuedAttr<I64Attr, "-100">:$ignore_index);
   let results = (outs NN_FloatTensor:$result);
   let assemblyFormat = [{
-    $x `,` $labels (`weights` $weights^)? attr-dict `:` functional-type(operands, results)
+    $x `,` $labels (`weights` $weights^)? attr-dict `:` type($x) `,` type($labels) (`weights` type($weights)^)?
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
@@ -124,7 +125,8 @@ def NN_SoftmaxCrossEntropyGradOp : NN_LossGradOp<"softmax_cross_entropy_grad", [
                        Optional<NN_ValidSamples>:$valid_samples, DefaultValuedAttr<I64Attr, "1">:$class_axis,
                        DefaultValuedAttr<I64Attr, "-100">:$ignore_index);
   let assemblyFormat = [{
-    $x `,` $labels `,` $g (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict `:` functional-type(operands, results)
+    $x `,` $labels `,` $g (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict
+    `:` type($x) `,` type($labels) `,` type($g) (`weights` type($weights)^)? (`valid` type($valid_samples)^)?
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
@@ -150,7 +152,8 @@ def NN_NllGradOp : NN_LossGradOp<"nll_grad", [AttrSizedOperandSegments]> {
                        Optional<NN_ValidSamples>:$valid_samples, TypeAttr:$type,
                        DefaultValuedAttr<I64Attr, "1">:$class_axis, DefaultValuedAttr<I64Attr, "-100">:$ignore_index);
   let assemblyFormat = [{
-    $labels `,` $g (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict `:` functional-type(operands, results)
+    $labels `,` $g (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict
+    `:` type($labels) `,` type($g) (`weights` type($weights)^)? (`valid` type($valid_samples)^)?
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
@@ -174,7 +177,7 @@ def NN_CountCorrectOp : NN_LossComputeOp<"count_correct", [RematOpInterface]> {
                        DefaultValuedAttr<I64Attr, "1">:$class_axis, DefaultValuedAttr<I64Attr, "-100">:$ignore_index);
   let results = (outs NN_FloatTensor:$result);
   let assemblyFormat = [{
-    $x `,` $labels (`valid` $valid_samples^)? attr-dict `:` functional-type(operands, results)
+    $x `,` $labels (`valid` $valid_samples^)? attr-dict `:` type($x) `,` type($labels) (`valid` type($valid_samples)^)?
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *context, std::optional<::mlir::Location> loc,

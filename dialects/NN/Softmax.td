@@ -20,7 +20,7 @@ class NN_AxisOp<string mnemonic, list<Trait> traits = []> : NN_Op<mnemonic, !lis
 
 class NN_AxisUnaryOp<string mnemonic> : NN_AxisOp<mnemonic, [DeclareOpInterfaceMethods<GradientOpInterface>]> {
   let arguments = (ins NN_FloatTensor:$x, I64Attr:$axis);
-  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "$x attr-dict `:` type($x)";
   let extraClassDefinition = axisMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
         Adaptor adaptor, ::llvm::SmallVectorImpl<::mlir::Type> &types) {
@@ -34,7 +34,7 @@ class NN_AxisUnaryOp<string mnemonic> : NN_AxisOp<mnemonic, [DeclareOpInterfaceM
 /// Backward of an axis op, from its result and the result's gradient.
 class NN_AxisGradOp<string mnemonic> : NN_AxisOp<mnemonic> {
   let arguments = (ins NN_FloatTensor:$y, NN_FloatTensor:$g, I64Attr:$axis);
-  let assemblyFormat = "$y `,` $g attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "$y `,` $g attr-dict `:` type($y) `,` type($g)";
   let extraClassDefinition = axisMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
         Adaptor adaptor, ::llvm::SmallVectorImpl<::mlir::Type> &types) {

@@ -46,6 +46,10 @@ bool isView(Operation *op) {
   return remat && remat.isView();
 }
 
+StringRef stageOf(Operation *op) {
+  return op->hasAttr(kUpdateAttr) ? "update" : op->hasAttr(kBackwardAttr) ? "backward" : "forward";
+}
+
 bool isSplatConstant(Value v) {
   auto constant = v.getDefiningOp<nn::ConstantOp>();
   if (!constant)
@@ -98,7 +102,7 @@ private:
         Operation *producer = operand.getDefiningOp();
         if (!producer || member.contains(producer) || !isa<ScalarOpInterface>(producer) ||
             cast<ShapedType>(operand.getType()).getShape() != shape ||
-            producer->hasAttr(kBackwardAttr) != consumer->hasAttr(kBackwardAttr))
+            stageOf(producer) != stageOf(consumer))
           continue;
         if (!llvm::all_of(producer->getUsers(), [&](Operation *user) { return llvm::is_contained(members, user); }))
           continue;
@@ -205,6 +209,7 @@ private:
     for (Operation *op : cluster.ops) {
       Operation *copy = kb.clone(*op, map);
       copy->removeAttr(kBackwardAttr);
+      copy->removeAttr(kUpdateAttr);
       copy->walk([&](Operation *inner) { inner->setLoc(unknown); });
       if (scalar)
         copy->getResult(0).setType(
@@ -230,7 +235,7 @@ private:
       nodes.push_back(b.getStringAttr(name));
     call->setAttr(kNodesAttr, b.getArrayAttr(nodes));
     call->setAttr(kOpAttr, b.getStringAttr(root->getName().getStringRef()));
-    call->setAttr(kStageAttr, b.getStringAttr(root->hasAttr(kBackwardAttr) ? "backward" : "forward"));
+    call->setAttr(kStageAttr, b.getStringAttr(stageOf(root)));
     for (auto [old, value] : llvm::zip(root->getResults(), call.getResults())) {
       Value result = value;
       if (result.getType() != old.getType())

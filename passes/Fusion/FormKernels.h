@@ -12,8 +12,9 @@ inline constexpr llvm::StringLiteral kKernelAttr = "plan.kernel";
 inline constexpr llvm::StringLiteral kNodesAttr = "plan.nodes";
 inline constexpr llvm::StringLiteral kOpAttr = "plan.op";
 inline constexpr llvm::StringLiteral kStageAttr = "plan.stage";
-/// Set by differentiation on every op it emits.
+/// Set by differentiation on every op it emits, and by the step builder on ops of the optimizer update.
 inline constexpr llvm::StringLiteral kBackwardAttr = "nn.backward";
+inline constexpr llvm::StringLiteral kUpdateAttr = "nn.update";
 
 struct FormKernelsOptions {
   bool fuse = true; ///< merge elementwise neighbours; off: one op, one kernel

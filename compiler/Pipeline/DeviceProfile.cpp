@@ -1,0 +1,48 @@
+#include "compiler/Pipeline/DeviceProfile.h"
+#include <algorithm>
+
+namespace gmc {
+
+/// Datasheet fp32 rate and bandwidth scaled by the fraction that each class of portable kernel is expected to reach.
+static DeviceProfile gpu(const char *name, double teraflops, double gigabytes, int64_t contextMiB) {
+  double peak = teraflops * 1e12;
+  DeviceProfile p;
+  p.name = name;
+  //                 Elementwise  Reduction    Matmul      Conv        Gather      Transpose
+  p.flopsPerSecond = {peak * 0.25, peak * 0.1, peak * 0.6, peak * 0.5, peak * 0.1, peak * 0.1};
+  p.bytesPerSecond = gigabytes * 1e9 * 0.8;
+  p.launchMicros = 3;
+  p.contextBytes = contextMiB << 20;
+  return p;
+}
+
+std::optional<DeviceProfile> deviceProfile(llvm::StringRef arch) {
+  // Context sizes: an upper estimate until a device of the kind has been measured.
+  if (arch == "sm_75")
+    return gpu("T4", 8.1, 320, 372);
+  if (arch == "sm_80")
+    return gpu("A100", 19.5, 1555, 480);
+  if (arch == "sm_86")
+    return gpu("RTX 3060", 12.7, 360, 372);
+  if (arch == "sm_89")
+    return gpu("L4", 30.3, 300, 450);
+  if (arch == "sm_90")
+    return gpu("H100", 66.9, 3350, 620);
+  if (arch == "host") {
+    DeviceProfile p;
+    p.name = "host";
+    p.flopsPerSecond = {4e9, 4e9, 60e9, 15e9, 1e9, 1e9};
+    p.bytesPerSecond = 15e9;
+    p.launchMicros = 1;
+    return p;
+  }
+  return std::nullopt;
+}
+
+double predictMicros(const DeviceProfile &profile, const KernelNode &node) {
+  double compute = node.flops / profile.flopsPerSecond[static_cast<size_t>(node.costClass)];
+  double memory = node.bytes / profile.bytesPerSecond;
+  return profile.launchMicros + std::max(compute, memory) * 1e6;
+}
+
+} // namespace gmc

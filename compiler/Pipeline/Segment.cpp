@@ -1,0 +1,223 @@
+#include "compiler/Pipeline/Segment.h"
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+
+namespace gmc {
+
+FailureOr<Segment> Segment::build(func::FuncOp function, KernelTarget target, Options options,
+                                  const DeviceProfile &profile) {
+  Segment s;
+  s.kernels = KernelGraph::build(function, target);
+  const KernelGraph &graph = s.kernels;
+  auto aligned = [&](int64_t bytes) { return (bytes + options.alignment - 1) / options.alignment * options.alignment; };
+  s.carriedTo.assign(graph.storages.size(), -1);
+  for (auto [r, storage] : llvm::enumerate(graph.results)) {
+    int argument = options.carried[r];
+    if (argument < 0)
+      continue;
+    int target = graph.arguments[argument];
+    if (storage == target)
+      continue; // handed through unchanged
+    if (graph.storages[storage].kind != Storage::Kind::Result || s.carriedTo[storage] >= 0)
+      return function.emitOpError("result ") << r << " is carried into argument " << argument
+                                             << " but is not the result of a kernel of its own";
+    s.carriedTo[storage] = target;
+  }
+  s.rematNode.assign(graph.storages.size(), -1);
+  auto addNode = [&](std::string name, double cost, int64_t size, int kernel, int storage) {
+    int id = s.remat.nodes.size();
+    planning::RematNode node;
+    node.id = id;
+    node.name = std::move(name);
+    node.cost = cost;
+    node.size = size;
+    s.remat.nodes.push_back(std::move(node));
+    s.kernelOf.push_back(kernel);
+    s.storageOf.push_back(storage);
+    if (storage >= 0)
+      s.rematNode[storage] = id;
+    return id;
+  };
+  for (auto [a, storage] : llvm::enumerate(graph.arguments))
+    if (options.isInput[a]) {
+      int id = addNode("input", 0, aligned(graph.storages[storage].bytes), -1, storage);
+      s.remat.nodes[id].recomputable = false;
+    }
+  for (auto [k, kernel] : llvm::enumerate(graph.nodes)) {
+    double micros = predictMicros(profile, kernel);
+    s.nodeMicros.push_back(micros);
+    int main = -1;
+    bool carries = false;
+    for (int storage : kernel.results) {
+      if (s.carriedTo[storage] >= 0) {
+        carries = true;
+        // Written over its argument: either no operand is that argument, or the kernel may work in place.
+        int target = s.carriedTo[storage];
+        size_t r = llvm::find(kernel.results, storage) - kernel.results.begin();
+        auto position = llvm::find(kernel.operands, target);
+        if (position != kernel.operands.end() &&
+            !llvm::is_contained(kernel.inPlace[r], position - kernel.operands.begin()))
+          return func::CallOp(kernel.call).emitOpError("cannot write its result over the state it reads");
+        s.rematNode[storage] = s.remat.nodes.size(); // whoever reads the new value comes after this kernel
+        continue;
+      }
+      if (main < 0 || graph.storages[storage].bytes > graph.storages[main].bytes)
+        main = storage;
+    }
+    int id = addNode(kernel.op, micros, main < 0 ? 0 : aligned(graph.storages[main].bytes), k, main);
+    planning::RematNode &node = s.remat.nodes[id];
+    node.recomputable = kernel.recomputable && !carries;
+    for (int64_t bytes : kernel.workspaces)
+      node.workspace += aligned(bytes);
+    for (int storage : kernel.operands)
+      if (int dep = s.rematNode[storage]; dep >= 0 && !llvm::is_contained(node.deps, dep))
+        node.deps.push_back(dep);
+    if (main >= 0) {
+      size_t r = llvm::find(kernel.results, main) - kernel.results.begin();
+      for (unsigned candidate : kernel.inPlace[r]) {
+        int storage = kernel.operands[candidate];
+        int dep = s.rematNode[storage];
+        if (dep >= 0 && s.kernelOf[dep] >= 0 && llvm::count(kernel.operands, storage) == 1) {
+          node.inplaceOf = dep;
+          break;
+        }
+      }
+    }
+    for (int storage : kernel.results)
+      if (storage != main && s.carriedTo[storage] < 0) {
+        int extra = addNode(kernel.op, 0, aligned(graph.storages[storage].bytes), -1, storage);
+        s.remat.nodes[extra].deps.push_back(id);
+        s.remat.nodes[extra].recomputable = s.remat.nodes[id].recomputable;
+      }
+  }
+  for (auto [r, storage] : llvm::enumerate(graph.results))
+    if (options.carried[r] < 0 && s.rematNode[storage] >= 0 &&
+        !llvm::is_contained(s.remat.keep, s.rematNode[storage]))
+      s.remat.keep.push_back(s.rematNode[storage]);
+  s.options = std::move(options);
+  return s;
+}
+
+/// A kernel that writes over an argument comes after every reader of the old contents: recomputation may have put such a
+/// reader behind it. Moving it down is all that is needed, since nothing but its argument changes.
+std::vector<int32_t> Segment::writersLast(std::vector<int32_t> order) const {
+  auto reads = [&](int32_t id, int storage) {
+    return kernelOf[id] >= 0 && llvm::is_contained(kernels.nodes[kernelOf[id]].operands, storage);
+  };
+  for (size_t i = order.size(); i-- > 0;) {
+    int k = kernelOf[order[i]];
+    if (k < 0)
+      continue;
+    size_t last = i;
+    for (int storage : kernels.nodes[k].results)
+      if (carriedTo[storage] >= 0)
+        for (size_t j = order.size() - 1; j > last; --j)
+          if (reads(order[j], carriedTo[storage])) {
+            last = j;
+            break;
+          }
+    std::rotate(order.begin() + i, order.begin() + i + 1, order.begin() + last + 1);
+  }
+  return order;
+}
+
+SegmentSchedule Segment::realize(const planning::RematSchedule &schedule) const {
+  SegmentSchedule result;
+  std::vector<int> current(kernels.storages.size(), -1), pending(kernels.storages.size(), -1);
+  std::vector<int> firstStep(kernels.nodes.size(), -1);
+  auto instance = [&](int storage, int step) {
+    result.buffers.push_back({storage, kernels.storages[storage].bytes, step, step, false, false, false});
+    return static_cast<int>(result.buffers.size()) - 1;
+  };
+  for (auto [a, storage] : llvm::enumerate(kernels.arguments))
+    if (options.isInput[a]) {
+      current[storage] = instance(storage, 0);
+      result.buffers[current[storage]].isInput = true;
+    }
+  for (int32_t id : writersLast(schedule.order)) {
+    int k = kernelOf[id];
+    if (k < 0) {
+      int storage = storageOf[id];
+      if (pending[storage] >= 0)
+        current[storage] = pending[storage];
+      continue;
+    }
+    const KernelNode &kernel = kernels.nodes[k];
+    int step = result.steps.size();
+    SegmentStep out;
+    out.node = k;
+    out.micros = nodeMicros[k];
+    out.recomputes = firstStep[k];
+    if (firstStep[k] < 0)
+      firstStep[k] = step;
+    for (int storage : kernel.operands) {
+      if (current[storage] < 0) {
+        out.operands.push_back(-1 - (carriedTo[storage] >= 0 ? carriedTo[storage] : storage));
+        continue;
+      }
+      out.operands.push_back(current[storage]);
+      result.buffers[current[storage]].last = step;
+    }
+    for (int storage : kernel.results) {
+      if (carriedTo[storage] >= 0) {
+        out.results.push_back(-1 - carriedTo[storage]);
+        continue;
+      }
+      int made = instance(storage, step);
+      out.results.push_back(made);
+      pending[storage] = made;
+      if (storage == storageOf[id])
+        current[storage] = made;
+    }
+    out.aliases.assign(out.results.size(), -1);
+    result.steps.push_back(std::move(out));
+  }
+  int end = static_cast<int>(result.steps.size()) - 1;
+  for (auto [r, storage] : llvm::enumerate(kernels.results))
+    if (options.carried[r] < 0 && current[storage] >= 0) {
+      result.buffers[current[storage]].last = end;
+      result.buffers[current[storage]].kept = true;
+    }
+  // In place: a result takes over the buffer of an operand whose last reader this step is. Chains collapse to one buffer.
+  std::vector<int> base(result.buffers.size());
+  for (size_t i = 0; i < base.size(); ++i)
+    base[i] = i;
+  for (auto [i, step] : llvm::enumerate(result.steps)) {
+    const KernelNode &kernel = kernels.nodes[step.node];
+    for (int &operand : step.operands)
+      if (operand >= 0)
+        operand = base[operand];
+    for (size_t r = 0; r < step.results.size(); ++r) {
+      if (step.results[r] < 0) { // over an argument
+        auto position = llvm::find(step.operands, step.results[r]);
+        if (position != step.operands.end())
+          step.aliases[r] = position - step.operands.begin();
+        continue;
+      }
+      for (unsigned candidate : kernel.inPlace[r]) {
+        int operand = step.operands[candidate];
+        if (operand < 0 || result.buffers[operand].isInput || result.buffers[operand].kept ||
+            result.buffers[operand].last != static_cast<int>(i) || llvm::count(step.operands, operand) > 1 ||
+            llvm::is_contained(step.aliases, static_cast<int>(candidate)) ||
+            result.buffers[operand].bytes < result.buffers[step.results[r]].bytes)
+          continue;
+        SegmentBuffer &made = result.buffers[step.results[r]];
+        result.buffers[operand].last = std::max(result.buffers[operand].last, made.last);
+        result.buffers[operand].kept |= made.kept;
+        made.merged = true;
+        base[step.results[r]] = operand;
+        step.results[r] = operand;
+        step.aliases[r] = candidate;
+        break;
+      }
+    }
+  }
+  for (auto [r, storage] : llvm::enumerate(kernels.results)) {
+    int target = carriedTo[storage] >= 0 ? carriedTo[storage] : storage;
+    result.outputs.push_back(current[target] >= 0 ? base[current[target]] : -1 - target);
+  }
+  return result;
+}
+
+} // namespace gmc
