@@ -83,6 +83,7 @@ public:
   template <typename OpT>
   llvm::SmallVector<mlir::Value> createMulti(mlir::ValueRange operands, typename OpT::Properties properties = {}) {
     llvm::SmallVector<mlir::Type> types;
+    OpT::populateDefaultProperties(mlir::OperationName(OpT::getOperationName(), b.getContext()), properties);
     if (failed(OpT::inferReturnTypes(b.getContext(), loc, operands, mlir::DictionaryAttr::get(b.getContext()),
                                      mlir::OpaqueProperties(&properties), mlir::RegionRange(), types)))
       return {};

@@ -41,8 +41,7 @@ class NN_ClassLossOp<string mnemonic> : NN_LossOp<mnemonic, [AttrSizedOperandSeg
                        Optional<NN_ValidSamples>:$valid_samples, DefaultValuedAttr<I64Attr, "1">:$class_axis,
                        DefaultValuedAttr<I64Attr, "-100">:$ignore_index);
   let assemblyFormat = [{
-    $x `,` $labels (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict
-    `:` type($x) `,` type($labels) (`weights` type($weights)^)? (`valid` type($valid_samples)^)?
+    $x `,` $labels (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict `:` functional-type(operands, results)
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
@@ -67,7 +66,7 @@ def NN_SoftmaxCrossEntropyOp : NN_ClassLossOp<"softmax_cross_entropy"> {
     weights). A label equal to `ignore_index` is not valid; any other label outside the classes makes the sum a NaN.
 
     ```mlir
-    %sum, %count = nn.softmax_cross_entropy %logits, %labels : tensor<8x10xf32>, tensor<8xi64>
+    %sum, %count = nn.softmax_cross_entropy %logits, %labels : (tensor<8x10xf32>, tensor<8xi64>) -> (tensor<1xf32>, tensor<1xf32>)
     ```
   }];
 }
@@ -78,7 +77,7 @@ def NN_NllLossOp : NN_ClassLossOp<"nll_loss"> {
     `loss_sum` = sum of -w[label] * x[label] over valid positions, `count` = sum of w[label] (1 without weights).
 
     ```mlir
-    %sum, %count = nn.nll_loss %logp, %labels : tensor<8x10xf32>, tensor<8xi64>
+    %sum, %count = nn.nll_loss %logp, %labels : (tensor<8x10xf32>, tensor<8xi64>) -> (tensor<1xf32>, tensor<1xf32>)
     ```
   }];
 }
@@ -89,14 +88,14 @@ def NN_NllRowsOp : NN_LossComputeOp<"nll_rows", [DeclareOpInterfaceMethods<Gradi
     Element i is -w[label] * x[label] at position i, 0 where the label is `ignore_index`.
 
     ```mlir
-    %loss = nn.nll_rows %logp, %labels : tensor<8x10xf32>, tensor<8xi64>
+    %loss = nn.nll_rows %logp, %labels : (tensor<8x10xf32>, tensor<8xi64>) -> tensor<8xf32>
     ```
   }];
   let arguments = (ins NN_FloatTensor:$x, NN_IndexTensor:$labels, Optional<NN_FloatTensor>:$weights,
                        DefaultValuedAttr<I64Attr, "1">:$class_axis, DefaultValuedAttr<I64Attr, "-100">:$ignore_index);
   let results = (outs NN_FloatTensor:$result);
   let assemblyFormat = [{
-    $x `,` $labels (`weights` $weights^)? attr-dict `:` type($x) `,` type($labels) (`weights` type($weights)^)?
+    $x `,` $labels (`weights` $weights^)? attr-dict `:` functional-type(operands, results)
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
@@ -118,15 +117,15 @@ def NN_SoftmaxCrossEntropyGradOp : NN_LossGradOp<"softmax_cross_entropy_grad", [
     x, and the result may overwrite it.
 
     ```mlir
-    %dx = nn.softmax_cross_entropy_grad %x, %labels, %g : tensor<8x10xf32>, tensor<8xi64>, tensor<1xf32>
+    %dx = nn.softmax_cross_entropy_grad %x, %labels, %g
+        : (tensor<8x10xf32>, tensor<8xi64>, tensor<1xf32>) -> tensor<8x10xf32>
     ```
   }];
   let arguments = (ins NN_FloatTensor:$x, NN_IndexTensor:$labels, NN_FloatTensor:$g, Optional<NN_FloatTensor>:$weights,
                        Optional<NN_ValidSamples>:$valid_samples, DefaultValuedAttr<I64Attr, "1">:$class_axis,
                        DefaultValuedAttr<I64Attr, "-100">:$ignore_index);
   let assemblyFormat = [{
-    $x `,` $labels `,` $g (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict
-    `:` type($x) `,` type($labels) `,` type($g) (`weights` type($weights)^)? (`valid` type($valid_samples)^)?
+    $x `,` $labels `,` $g (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict `:` functional-type(operands, results)
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
@@ -145,15 +144,14 @@ def NN_NllGradOp : NN_LossGradOp<"nll_grad", [AttrSizedOperandSegments]> {
     -onehot(label) * w[label] * g, 0 at positions that are not valid; `g` has one element, or one a label.
 
     ```mlir
-    %dx = nn.nll_grad %labels, %g {type = tensor<8x10xf32>} : tensor<8xi64>, tensor<1xf32>
+    %dx = nn.nll_grad %labels, %g {type = tensor<8x10xf32>} : (tensor<8xi64>, tensor<1xf32>) -> tensor<8x10xf32>
     ```
   }];
   let arguments = (ins NN_IndexTensor:$labels, NN_FloatTensor:$g, Optional<NN_FloatTensor>:$weights,
                        Optional<NN_ValidSamples>:$valid_samples, TypeAttr:$type,
                        DefaultValuedAttr<I64Attr, "1">:$class_axis, DefaultValuedAttr<I64Attr, "-100">:$ignore_index);
   let assemblyFormat = [{
-    $labels `,` $g (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict
-    `:` type($labels) `,` type($g) (`weights` type($weights)^)? (`valid` type($valid_samples)^)?
+    $labels `,` $g (`weights` $weights^)? (`valid` $valid_samples^)? attr-dict `:` functional-type(operands, results)
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
@@ -170,14 +168,14 @@ def NN_CountCorrectOp : NN_LossComputeOp<"count_correct", [RematOpInterface]> {
   let summary = "How many labels are the position of the largest element on the class axis (the first at a tie)";
   let description = [{
     ```mlir
-    %n = nn.count_correct %logits, %labels valid %rows : tensor<8x10xf32>, tensor<8xi64> valid tensor<1xi64>
+    %n = nn.count_correct %logits, %labels valid %rows : (tensor<8x10xf32>, tensor<8xi64>, tensor<1xi64>) -> tensor<1xf32>
     ```
   }];
   let arguments = (ins NN_FloatTensor:$x, NN_IndexTensor:$labels, Optional<NN_ValidSamples>:$valid_samples,
                        DefaultValuedAttr<I64Attr, "1">:$class_axis, DefaultValuedAttr<I64Attr, "-100">:$ignore_index);
   let results = (outs NN_FloatTensor:$result);
   let assemblyFormat = [{
-    $x `,` $labels (`valid` $valid_samples^)? attr-dict `:` type($x) `,` type($labels) (`valid` type($valid_samples)^)?
+    $x `,` $labels (`valid` $valid_samples^)? attr-dict `:` functional-type(operands, results)
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *context, std::optional<::mlir::Location> loc,
@@ -199,12 +197,12 @@ class NN_PointwiseLossOp<string mnemonic, string formula, string gradClass> : NN
   let description = "`loss_sum` = sum of " # formula # [{ for x and target t, `count` = the elements of the valid rows.
 
     ```mlir
-    %sum, %count = nn.}] # mnemonic # [{ %x, %t : tensor<8x4xf32>, tensor<8x4xf32>
+    %sum, %count = nn.}] # mnemonic # [{ %x, %t : (tensor<8x4xf32>, tensor<8x4xf32>) -> (tensor<1xf32>, tensor<1xf32>)
     ```
   }];
   let arguments = (ins NN_FloatTensor:$x, NN_FloatTensor:$target, Optional<NN_ValidSamples>:$valid_samples);
   let assemblyFormat = [{
-    $x `,` $target (`valid` $valid_samples^)? attr-dict `:` type($x) `,` type($target) (`valid` type($valid_samples)^)?
+    $x `,` $target (`valid` $valid_samples^)? attr-dict `:` functional-type(operands, results)
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
@@ -238,8 +236,7 @@ class NN_PointwiseLossGradOp<string mnemonic, string primal> : NN_LossGradOp<mne
   let arguments = (ins NN_FloatTensor:$x, NN_FloatTensor:$target, NN_FloatTensor:$g,
                        Optional<NN_ValidSamples>:$valid_samples);
   let assemblyFormat = [{
-    $x `,` $target `,` $g (`valid` $valid_samples^)? attr-dict
-    `:` type($x) `,` type($target) `,` type($g) (`valid` type($valid_samples)^)?
+    $x `,` $target `,` $g (`valid` $valid_samples^)? attr-dict `:` functional-type(operands, results)
   }];
   let extraClassDefinition = lossMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,

@@ -125,7 +125,8 @@ SmallVector<int64_t> MatmulOp::getWorkspaceBytes(KernelTarget target) {
 }
 
 void MatmulOp::emitKernel(KernelBuilder &kernel) {
-  if (usesVectors(*this, kernel.target()))
+  // A splat constant has no buffer to take vectors from.
+  if (usesVectors(*this, kernel.target()) && kernel.operandBuffer(0) && kernel.operandBuffer(1))
     return emitHostMatmul(*this, kernel);
   bool ta = getTransposeA(), tb = getTransposeB();
   ArrayRef<int64_t> a = kernel.operandShape(0);

@@ -16,7 +16,8 @@ def NN_MatmulOp : NN_ComputeOp<"matmul", [InferTypeOpAdaptor,
     element is summed in an order that depends on the shapes and the target only.
 
     ```mlir
-    %c = nn.matmul %a, %b bias %d {transpose_b = true} : tensor<8x16xf32>, tensor<4x16xf32> bias tensor<4xf32>
+    %c = nn.matmul %a, %b bias %d {transpose_b = true}
+        : (tensor<8x16xf32>, tensor<4x16xf32>, tensor<4xf32>) -> tensor<8x4xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$lhs, NN_Tensor:$rhs, Optional<NN_Tensor>:$bias,
@@ -24,7 +25,7 @@ def NN_MatmulOp : NN_ComputeOp<"matmul", [InferTypeOpAdaptor,
                        DefaultValuedAttr<BoolAttr, "false">:$transpose_b);
   let results = (outs NN_Tensor:$result);
   let assemblyFormat = [{
-    $lhs `,` $rhs (`bias` $bias^)? attr-dict `:` type($lhs) `,` type($rhs) (`bias` type($bias)^)?
+    $lhs `,` $rhs (`bias` $bias^)? attr-dict `:` functional-type(operands, results)
   }];
 }
 

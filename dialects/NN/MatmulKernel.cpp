@@ -133,7 +133,11 @@ void HostMatmul::outerTile(OpBuilder &b, Location loc, const Operands &o, Value 
     at.push_back(offset(b, loc, column, v * lanes));
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t v = 0; v < vectors; ++v) {
-      Value start = o.bias ? loadVector(b, loc, o.bias, {at[v]}, active(v)) : zeroVector(b, loc);
+      Value start = zeroVector(b, loc);
+      if (o.bias)
+        start = loadVector(b, loc, o.bias, {at[v]}, active(v));
+      else if (op.getBias()) // a splat constant
+        start = vector::BroadcastOp::create(b, loc, vector, kernel.load(b, loc, 2, {at[v]}));
       if (first) {
         Value sofar = loadVector(b, loc, o.c, {o.batchC, offset(b, loc, row, r), at[v]}, active(v));
         start = arith::SelectOp::create(b, loc, first, start, sofar);
@@ -243,8 +247,8 @@ void HostMatmul::dotTile(OpBuilder &b, Location loc, const Operands &o, Value ro
       Value at = offset(b, loc, column, c);
       Value sum = vector::ReductionOp::create(b, loc, vector::CombiningKind::ADD, sums[r * columns + c],
                                               reassoc.getValue());
-      if (o.bias)
-        sum = kb::add(b, loc, sum, memref::LoadOp::create(b, loc, o.bias, at));
+      if (op.getBias())
+        sum = kb::add(b, loc, sum, kernel.load(b, loc, 2, {at}));
       memref::StoreOp::create(b, loc, sum, o.c, ValueRange{o.batchC, offset(b, loc, row, r), at});
     }
 }

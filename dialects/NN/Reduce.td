@@ -10,7 +10,7 @@ class NN_ReduceOp<string mnemonic> : NN_ComputeOp<mnemonic, [
     RematOpInterface, DeclareOpInterfaceMethods<PrecisionOpInterface, ["getPrecisionPolicy"]>]> {
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$axes, DefaultValuedAttr<BoolAttr, "false">:$keepdims);
   let results = (outs NN_Tensor:$result);
-  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
   let extraClassDefinition = [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
         Adaptor adaptor, ::llvm::SmallVectorImpl<::mlir::Type> &types) {
@@ -26,7 +26,7 @@ def NN_ReduceSumOp : NN_ReduceOp<"reduce_sum"> {
   let summary = "Sum over axes";
   let description = [{
     ```mlir
-    %y = nn.reduce_sum %x {axes = array<i64: 0, 2>} : tensor<4x8x16xf32>
+    %y = nn.reduce_sum %x {axes = array<i64: 0, 2>} : (tensor<4x8x16xf32>) -> tensor<8xf32>
     ```
   }];
 }

@@ -20,7 +20,7 @@ class NN_AxisOp<string mnemonic, list<Trait> traits = []> : NN_Op<mnemonic, !lis
 
 class NN_AxisUnaryOp<string mnemonic> : NN_AxisOp<mnemonic, [DeclareOpInterfaceMethods<GradientOpInterface>]> {
   let arguments = (ins NN_FloatTensor:$x, I64Attr:$axis);
-  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
   let extraClassDefinition = axisMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
         Adaptor adaptor, ::llvm::SmallVectorImpl<::mlir::Type> &types) {
@@ -34,7 +34,7 @@ class NN_AxisUnaryOp<string mnemonic> : NN_AxisOp<mnemonic, [DeclareOpInterfaceM
 /// Backward of an axis op, from its result and the result's gradient.
 class NN_AxisGradOp<string mnemonic> : NN_AxisOp<mnemonic> {
   let arguments = (ins NN_FloatTensor:$y, NN_FloatTensor:$g, I64Attr:$axis);
-  let assemblyFormat = "$y `,` $g attr-dict `:` type($y) `,` type($g)";
+  let assemblyFormat = "$y `,` $g attr-dict `:` functional-type(operands, results)";
   let extraClassDefinition = axisMethods # [{
     ::llvm::LogicalResult $cppClass::inferReturnTypes(::mlir::MLIRContext *, std::optional<::mlir::Location> loc,
         Adaptor adaptor, ::llvm::SmallVectorImpl<::mlir::Type> &types) {
@@ -51,7 +51,7 @@ def NN_SoftmaxOp : NN_AxisUnaryOp<"softmax"> {
   let summary = "exp(x) / sum(exp(x)) along one axis";
   let description = [{
     ```mlir
-    %y = nn.softmax %x {axis = 1 : i64} : tensor<8x10xf32>
+    %y = nn.softmax %x {axis = 1 : i64} : (tensor<8x10xf32>) -> tensor<8x10xf32>
     ```
   }];
 }
@@ -59,7 +59,7 @@ def NN_LogSoftmaxOp : NN_AxisUnaryOp<"log_softmax"> {
   let summary = "x - log(sum(exp(x))) along one axis";
   let description = [{
     ```mlir
-    %y = nn.log_softmax %x {axis = 1 : i64} : tensor<8x10xf32>
+    %y = nn.log_softmax %x {axis = 1 : i64} : (tensor<8x10xf32>) -> tensor<8x10xf32>
     ```
   }];
 }
@@ -67,7 +67,7 @@ def NN_HardmaxOp : NN_AxisUnaryOp<"hardmax"> {
   let summary = "1 at the first largest element along one axis, 0 elsewhere; gradient 0";
   let description = [{
     ```mlir
-    %y = nn.hardmax %x {axis = 1 : i64} : tensor<8x10xf32>
+    %y = nn.hardmax %x {axis = 1 : i64} : (tensor<8x10xf32>) -> tensor<8x10xf32>
     ```
   }];
 }
