@@ -78,7 +78,7 @@ private:
                   int64_t &extended) {
     if (inChain[v])
       return true;
-    if (!problem.nodes[v].recomputable || chain.size() > 400)
+    if (!problem.nodes[v].recomputable || touched.size() > 400)
       return false;
     inChain[v] = 1;
     touched.push_back(v);
