@@ -3,6 +3,7 @@
 #include "gmc/Abi.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/xxhash.h"
@@ -239,6 +240,12 @@ std::array<uint64_t, 2> OnnxModel::hash() const {
   auto h = llvm::xxh3_128bits(
       llvm::ArrayRef<uint8_t>(reinterpret_cast<const uint8_t *>(digest.bytes.data()), digest.bytes.size()));
   return {h.high64, h.low64};
+}
+
+std::string OnnxModel::hashText() const {
+  auto h = hash();
+  std::string low = llvm::utohexstr(h[1], /*LowerCase=*/true), high = llvm::utohexstr(h[0], /*LowerCase=*/true);
+  return std::string(16 - high.size(), '0') + high + std::string(16 - low.size(), '0') + low;
 }
 
 } // namespace gmc

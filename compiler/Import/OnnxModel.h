@@ -67,6 +67,8 @@ public:
   std::optional<int64_t> fixedBatch() const;
   /// 128-bit hash of the graph's structure and of every initializer's name, type and shape; weight values are not in it.
   std::array<uint64_t, 2> hash() const;
+  /// The hash as 32 hex digits, as weight files carry it under "gmc.model".
+  std::string hashText() const;
 
 private:
   OnnxModel();

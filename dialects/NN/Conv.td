@@ -32,7 +32,7 @@ def NN_ConvOp : NN_ConvLikeOp<"conv"> {
     ```
   }];
   let arguments = !con((ins NN_FloatTensor:$x, NN_FloatTensor:$w, Optional<NN_FloatTensor>:$bias), NN_ConvAttributes);
-  let assemblyFormat = "$x `,` $w (`,` $bias^)? attr-dict `:` type($x) `,` type($w) (`,` type($bias)^)?";
+  let assemblyFormat = "$x `,` $w (`,` $bias^)? attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_ConvTransposeOp : NN_ConvLikeOp<"conv_transpose"> {
@@ -48,7 +48,7 @@ def NN_ConvTransposeOp : NN_ConvLikeOp<"conv_transpose"> {
     ```
   }];
   let arguments = !con((ins NN_FloatTensor:$x, NN_FloatTensor:$w, Optional<NN_FloatTensor>:$bias), NN_ConvAttributes);
-  let assemblyFormat = "$x `,` $w (`,` $bias^)? attr-dict `:` type($x) `,` type($w) (`,` type($bias)^)?";
+  let assemblyFormat = "$x `,` $w (`,` $bias^)? attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_ConvWeightGradOp : NN_ConvLikeOp<"conv_weight_grad"> {
@@ -63,7 +63,7 @@ def NN_ConvWeightGradOp : NN_ConvLikeOp<"conv_weight_grad"> {
     ```
   }];
   let arguments = !con((ins NN_FloatTensor:$x, NN_FloatTensor:$dy, DenseI64ArrayAttr:$kernel), NN_ConvAttributes);
-  let assemblyFormat = "$x `,` $dy attr-dict `:` type($x) `,` type($dy)";
+  let assemblyFormat = "$x `,` $dy attr-dict `:` functional-type(operands, results)";
 }
 
 #endif

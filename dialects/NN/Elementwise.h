@@ -4,6 +4,7 @@
 
 #include "dialects/NN/NN.h"
 #include "dialects/NN/Scalar.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
 
 #define GET_OP_CLASSES
 #include "dialects/NN/Elementwise.h.inc"

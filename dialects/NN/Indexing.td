@@ -33,7 +33,7 @@ class NN_IndexingOp<string mnemonic, list<Trait> traits> : NN_Op<mnemonic, !list
 class NN_GatherOpBase<string mnemonic> : NN_IndexingOp<mnemonic, [
     DeclareOpInterfaceMethods<GradientOpInterface>, RematOpInterface]> {
   let results = (outs NN_Tensor:$result);
-  let assemblyFormat = "$x `,` $indices attr-dict `:` type($x) `,` type($indices)";
+  let assemblyFormat = "$x `,` $indices attr-dict `:` functional-type(operands, results)";
   let extraClassDefinition = indexingMethods # gatherBytes;
 }
 
@@ -63,7 +63,7 @@ def NN_GatherGradOp : NN_IndexingOp<"gather_grad", [DeclareOpInterfaceMethods<Gr
   }];
   let arguments = (ins NN_FloatTensor:$updates, NN_IndexTensor:$indices, I64Attr:$axis, I64Attr:$size);
   let results = (outs NN_FloatTensor:$result);
-  let assemblyFormat = "$updates `,` $indices attr-dict `:` type($updates) `,` type($indices)";
+  let assemblyFormat = "$updates `,` $indices attr-dict `:` functional-type(operands, results)";
   let extraClassDefinition = indexingMethods # scatterBytes;
 }
 
@@ -96,7 +96,7 @@ class NN_ScatterOpBase<string mnemonic, list<Trait> traits> : NN_IndexingOp<mnem
     DeclareOpInterfaceMethods<RematOpInterface, ["getInPlaceOperands"]>])> {
   let results = (outs NN_Tensor:$result);
   let assemblyFormat =
-      "$x `,` $indices `,` $updates attr-dict `:` type($x) `,` type($indices) `,` type($updates)";
+      "$x `,` $indices `,` $updates attr-dict `:` functional-type(operands, results)";
   let extraClassDefinition = indexingMethods # scatterBytes # [{
     ::llvm::SmallVector<unsigned> $cppClass::getInPlaceOperands(unsigned) { return {0}; }
   }];
@@ -171,7 +171,7 @@ def NN_TopKOp : NN_Op<"topk", [InferTypeOpAdaptor, DeclareOpInterfaceMethods<Ker
   }];
   let arguments = (ins NN_Tensor:$x, I64Attr:$axis, I64Attr:$k, DefaultValuedAttr<BoolAttr, "true">:$largest);
   let results = (outs NN_Tensor:$values, NN_IndexTensor:$indices);
-  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
 }
 
 #endif

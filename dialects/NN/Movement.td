@@ -10,7 +10,7 @@ class NN_MovementOp<string mnemonic, list<Trait> traits = []> : NN_ComputeOp<mne
     InferTypeOpAdaptor, DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "getMemoryBytes", "getCostClass"]>,
     RematOpInterface, PrecisionOpInterface], traits)> {
   let results = (outs NN_Tensor:$result);
-  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
   let hasFolder = 1;
   code movementMethods = [{
     int64_t $cppClass::getFlops() { return 0; }
@@ -47,7 +47,7 @@ def NN_ConcatOp : NN_MovementOp<"concat"> {
     ```
   }];
   let arguments = (ins Variadic<NN_Tensor>:$inputs, I64Attr:$axis);
-  let assemblyFormat = "$inputs attr-dict `:` type($inputs)";
+  let assemblyFormat = "$inputs attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_SliceOp : NN_MovementOp<"slice"> {

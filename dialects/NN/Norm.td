@@ -73,7 +73,7 @@ def NN_GroupNormOp : NN_NormOp<"group_norm"> {
   let arguments = (ins NN_FloatTensor:$x, NN_FloatTensor:$scale, NN_FloatTensor:$bias, I64Attr:$groups,
                        DefaultValuedAttr<F64Attr, "1e-5">:$epsilon);
   let results = (outs NN_FloatTensor:$result, NN_FloatTensor:$mean, NN_FloatTensor:$invstd);
-  let assemblyFormat = "$x `,` $scale `,` $bias attr-dict `:` type(operands)";
+  let assemblyFormat = "$x `,` $scale `,` $bias attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_GroupNormGradOp : NN_NormOp<"group_norm_grad"> {

@@ -31,7 +31,7 @@ def NN_MaxPoolOp : NN_PoolLikeOp<"max_pool"> {
   }];
   let arguments = !con((ins NN_Tensor:$x), NN_PoolAttributes);
   let results = (outs NN_Tensor:$result);
-  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_MaxPoolIndicesOp : NN_PoolLikeOp<"max_pool_indices"> {
@@ -46,7 +46,7 @@ def NN_MaxPoolIndicesOp : NN_PoolLikeOp<"max_pool_indices"> {
   }];
   let arguments = !con((ins NN_Tensor:$x), NN_PoolAttributes);
   let results = (outs NN_IndexTensor:$result);
-  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_MaxPoolGradOp : NN_PoolLikeOp<"max_pool_grad"> {
@@ -61,7 +61,7 @@ def NN_MaxPoolGradOp : NN_PoolLikeOp<"max_pool_grad"> {
   }];
   let arguments = !con((ins NN_FloatTensor:$x, NN_FloatTensor:$dy), NN_PoolAttributes);
   let results = (outs NN_FloatTensor:$result);
-  let assemblyFormat = "$x `,` $dy attr-dict `:` type($x) `,` type($dy)";
+  let assemblyFormat = "$x `,` $dy attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_AvgPoolOp : NN_PoolLikeOp<"avg_pool"> {
@@ -78,7 +78,7 @@ def NN_AvgPoolOp : NN_PoolLikeOp<"avg_pool"> {
   let arguments = !con((ins NN_FloatTensor:$x), NN_PoolAttributes,
                        (ins DefaultValuedAttr<BoolAttr, "false">:$count_include_pad));
   let results = (outs NN_FloatTensor:$result);
-  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_AvgPoolGradOp : NN_PoolLikeOp<"avg_pool_grad"> {
@@ -94,7 +94,7 @@ def NN_AvgPoolGradOp : NN_PoolLikeOp<"avg_pool_grad"> {
   let arguments = !con((ins NN_FloatTensor:$dy, DenseI64ArrayAttr:$input), NN_PoolAttributes,
                        (ins DefaultValuedAttr<BoolAttr, "false">:$count_include_pad));
   let results = (outs NN_FloatTensor:$result);
-  let assemblyFormat = "$dy attr-dict `:` type($dy)";
+  let assemblyFormat = "$dy attr-dict `:` functional-type(operands, results)";
 }
 
 #endif

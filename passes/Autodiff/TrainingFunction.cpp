@@ -1,0 +1,108 @@
+//===- TrainingFunction.cpp - building a function from the body of @forward -----------------------------===//
+
+#include "passes/Autodiff/TrainingFunction.h"
+#include "dialects/NN/Norm.h"
+#include "mlir/IR/IRMapping.h"
+#include "passes/Autodiff/Autodiff.h"
+
+using namespace mlir;
+
+namespace gmc {
+
+static StringRef text(Attribute attr) {
+  auto string = dyn_cast_or_null<StringAttr>(attr);
+  return string ? string.getValue() : StringRef();
+}
+StringRef argRole(func::FuncOp f, unsigned i) { return text(f.getArgAttr(i, "nn.role")); }
+StringRef argName(func::FuncOp f, unsigned i) { return text(f.getArgAttr(i, "nn.name")); }
+StringRef resultRole(func::FuncOp f, unsigned i) { return text(f.getResultAttr(i, "nn.role")); }
+StringRef resultName(func::FuncOp f, unsigned i) { return text(f.getResultAttr(i, "nn.name")); }
+
+static DictionaryAttr roleAndName(Builder &b, StringRef role, StringRef name) {
+  SmallVector<NamedAttribute> attrs;
+  if (!name.empty())
+    attrs.push_back(b.getNamedAttr("nn.name", b.getStringAttr(name)));
+  attrs.push_back(b.getNamedAttr("nn.role", b.getStringAttr(role)));
+  return b.getDictionaryAttr(attrs);
+}
+
+TrainingFunction::TrainingFunction(func::FuncOp forward, StringRef name)
+    : b(forward.getContext()), forward(forward) {
+  auto module = forward->getParentOfType<ModuleOp>();
+  if (auto old = module.lookupSymbol<func::FuncOp>(name))
+    old.erase();
+  b.setInsertionPointToEnd(module.getBody());
+  func = func::FuncOp::create(b, forward.getLoc(), name, b.getFunctionType({}, {}));
+  func.setVisibility(SymbolTable::Visibility::Public);
+  b.setInsertionPointToStart(func.addEntryBlock());
+}
+
+Value TrainingFunction::addArgument(Type type, StringRef role, StringRef name) {
+  unsigned i = func.getNumArguments();
+  Location loc = name.empty() ? forward.getLoc() : Location(NameLoc::get(b.getStringAttr(name)));
+  (void)func.insertArgument(i, type, roleAndName(b, role, name), loc);
+  return func.getArgument(i);
+}
+
+void TrainingFunction::addResult(Value value, StringRef role, StringRef name) {
+  results.push_back(value);
+  resultAttrs.push_back(roleAndName(b, role, name));
+}
+
+void TrainingFunction::setRole(Value argument, StringRef role) {
+  func.setArgAttr(cast<BlockArgument>(argument).getArgNumber(), "nn.role", b.getStringAttr(role));
+}
+
+SmallVector<Value> TrainingFunction::inlineForward(ArrayRef<Value> arguments) {
+  IRMapping map;
+  Block &body = forward.getBody().front();
+  map.map(body.getArguments(), arguments);
+  for (Operation &op : body.without_terminator())
+    b.clone(op, map);
+  return llvm::to_vector(
+      llvm::map_range(body.getTerminator()->getOperands(), [&](Value v) { return map.lookupOrDefault(v); }));
+}
+
+func::FuncOp TrainingFunction::finish() {
+  func::ReturnOp::create(b, forward.getLoc(), results);
+  func.setFunctionType(b.getFunctionType(func.getArgumentTypes(), ValueRange(results).getTypes()));
+  for (auto [i, attrs] : llvm::enumerate(resultAttrs))
+    func.setResultAttrs(i, attrs);
+  eraseDeadOps(func.getBody().front());
+  for (unsigned i = func.getNumArguments(); i-- > 0;)
+    if ((argRole(func, i) == "valid_samples" || argRole(func, i) == "rng") && func.getArgument(i).use_empty())
+      (void)func.eraseArgument(i);
+  return func;
+}
+
+SmallVector<unsigned> runningStatistics(func::FuncOp forward) {
+  llvm::SmallSetVector<unsigned, 8> found;
+  for (auto norm : forward.getBody().front().getOps<nn::BatchNormOp>())
+    for (Value statistic : {norm.getMean(), norm.getVariance()})
+      if (auto argument = dyn_cast<BlockArgument>(statistic))
+        found.insert(argument.getArgNumber());
+  return SmallVector<unsigned>(found.begin(), found.end());
+}
+
+void setModes(Block &block, bool bnTrain, bool dropout, Value rng, DenseMap<Value, Value> *newStates) {
+  OpBuilder b(block.getParentOp()->getContext());
+  DenseMap<Value, Value> current; // a statistic that two normalizations share moves twice
+  for (auto norm : llvm::make_early_inc_range(block.getOps<nn::BatchNormOp>())) {
+    norm.setTraining(bnTrain);
+    if (!bnTrain || !newStates)
+      continue;
+    auto advance = [&](MutableOperandRange operand, Value after) {
+      Value argument = operand[0].get();
+      if (Value moved = current.lookup(argument))
+        operand.assign(moved);
+      if (isa<BlockArgument>(argument))
+        current[argument] = after;
+    };
+    advance(norm.getMeanMutable(), norm.getNewMean());
+    advance(norm.getVarianceMutable(), norm.getNewVariance());
+  }
+  if (newStates)
+    *newStates = std::move(current);
+}
+
+} // namespace gmc

@@ -1,0 +1,107 @@
+//===- Passes.td - every pass of gmc --------------------------------------------------------------------===//
+
+#ifndef GMC_PASSES_PASSES_TD
+#define GMC_PASSES_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+//===- Autodiff -----------------------------------------------------------------------------------------===//
+
+def DifferentiatePass : Pass<"differentiate", "::mlir::func::FuncOp"> {
+  let summary = "Append the gradients of a scalar result with respect to the parameters";
+  let description = [{
+    Reverse mode through GradientOpInterface. The result that `loss` selects must be one floating-point number; for every
+    argument of role "parameter" a result of role "gradient" and the argument's name is appended, zeros where the loss does
+    not depend on it. Ops that nothing uses any more are erased. Every op on the way that has no gradient is reported.
+
+    ```mlir
+    func.func @f(%x: tensor<4xf32>, %w: tensor<4xf32> {nn.role = "parameter", nn.name = "w"}) -> tensor<f32> {
+      %p = nn.mul %x, %w : tensor<4xf32>, tensor<4xf32>
+      %l = nn.reduce_sum %p {axes = array<i64: 0>} : tensor<4xf32>
+      return %l : tensor<f32>
+    }
+    // becomes
+    func.func @f(%x: tensor<4xf32>, %w: tensor<4xf32> {...}) -> (tensor<f32>, tensor<4xf32> {nn.name = "w", nn.role = "gradient"}) {
+      %p = nn.mul %x, %w : tensor<4xf32>, tensor<4xf32>
+      %l = nn.reduce_sum %p {axes = array<i64: 0>} : tensor<4xf32>
+      %one = nn.constant {nn.backward} dense<1.0> : tensor<f32>
+      ...
+      %dw = nn.mul %dp, %x {nn.backward} : tensor<4xf32>, tensor<4xf32>
+      return %l, %dw : tensor<f32>, tensor<4xf32>
+    }
+    ```
+
+    The association of gradient sums is fixed: contributions are added left to right in the order of the uses, last use
+    of the program first.
+  }];
+  let options = [Option<"loss", "loss", "unsigned", "0", "Index of the result that is differentiated">];
+  let dependentDialects = ["::gmc::nn::NNDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
+class TrainingPass<string name> : Pass<name, "::mlir::ModuleOp"> {
+  let dependentDialects = ["::gmc::nn::NNDialect", "::mlir::func::FuncDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect"];
+}
+
+def BuildMicroPass : TrainingPass<"build-micro"> {
+  let summary = "Make @micro from @forward: the loss of one micro-batch and its gradients";
+  let description = [{
+    Attaches the loss, puts normalizations and dropout into training mode and differentiates. Results: the loss sum, the
+    count it is to be divided by, a gradient of the unnormalized sum for each parameter, and new running statistics.
+
+    ```mlir
+    func.func @forward(%x: tensor<8x4xf32> {nn.role = "input", ...}, %w: tensor<4xf32> {nn.role = "parameter", ...})
+        -> (tensor<8x4xf32> {nn.role = "output", ...})
+    // becomes, beside @forward
+    func.func @micro(%x: tensor<8x4xf32> {...}, %label: tensor<8xi64> {nn.name = "label", nn.role = "label"},
+                     %rows: tensor<1xi64> {nn.role = "valid_samples"}, %w: tensor<4xf32> {...})
+        -> (tensor<1xf32> {nn.role = "loss_sum"}, tensor<1xf32> {nn.role = "valid_count"},
+            tensor<4xf32> {nn.name = "w", nn.role = "gradient"})
+    ```
+  }];
+  let options = [
+    Option<"loss", "loss", "std::string", "\"auto\"", "auto, cross-entropy, bce, mse, l1 or output, maybe with :OUTPUT">,
+    Option<"bnTrain", "bn-train", "bool", "true", "Batch statistics; else running ones">,
+    Option<"dropout", "dropout", "bool", "true", "Dropout drops">,
+    Option<"inputGradients", "input-grads", "bool", "false", "Gradients of float inputs as well">,
+  ];
+}
+
+def BuildUpdatePass : TrainingPass<"build-update"> {
+  let summary = "Make @update from @micro: one optimizer step";
+  let description = [{
+    One update op for each parameter, and the states it needs as further arguments and results.
+
+    ```mlir
+    func.func @micro(..., %w: tensor<4xf32> {nn.name = "w", nn.role = "parameter"})
+        -> (..., tensor<4xf32> {nn.name = "w", nn.role = "gradient"})
+    // with optimizer=momentum becomes, beside @micro
+    func.func @update(%w, %g: tensor<4xf32> {nn.name = "w", nn.role = "gradient"},
+                      %s: tensor<4xf32> {nn.name = "momentum.buf/w", nn.role = "state"}, %hyper, %count, %steps)
+        -> (parameter w, state momentum.buf/w, step_count)
+    ```
+  }];
+  let options = [
+    Option<"optimizer", "optimizer", "std::string", "\"adamw\"", "adamw, adam, sgd, momentum, nesterov or lion">,
+    Option<"clip", "clip", "bool", "false", "Scale gradients by their global norm">,
+    Option<"ema", "ema", "bool", "false", "Keep a moving average of the parameters">,
+  ];
+}
+
+def BuildEvalPass : TrainingPass<"build-eval"> {
+  let summary = "Make @eval from @forward: outputs, loss and accuracy";
+  let description = [{
+    Normalizations use running statistics, dropout is off, the loss is that of --build-micro without its gradients.
+
+    ```mlir
+    func.func @eval(inputs, label, valid_samples, parameters, constants, states)
+        -> (outputs, loss_sum, valid_count, correct_count)
+    ```
+  }];
+  let options = [
+    Option<"loss", "loss", "std::string", "\"auto\"", "auto, cross-entropy, bce, mse, l1 or output, maybe with :OUTPUT">,
+    Option<"bnTrain", "bn-train", "bool", "true", "Running statistics are states (training moves them), else constants">,
+  ];
+}
+
+#endif

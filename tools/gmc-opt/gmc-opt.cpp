@@ -1,0 +1,15 @@
+//===- gmc-opt.cpp - runs passes on IR files -------------------------------------------------------------===//
+
+#include "compiler/Import/Importer.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "mlir/Transforms/Passes.h"
+#include "passes/Passes.h"
+
+int main(int argc, char **argv) {
+  mlir::DialectRegistry registry;
+  gmc::registerImportDialects(registry);
+  gmc::registerGmcPasses();
+  mlir::registerCanonicalizerPass();
+  mlir::registerCSEPass();
+  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "gmc optimizer driver\n", registry));
+}
