@@ -1,0 +1,60 @@
+//===- Compiler.h - from an ONNX file and a budget to a plan and a trainer --------------------*- C++ -*-===//
+#ifndef GMC_COMPILER_PIPELINE_COMPILER_H
+#define GMC_COMPILER_PIPELINE_COMPILER_H
+
+#include "compiler/Import/Importer.h"
+#include "compiler/Pipeline/PlanBuilder.h"
+#include "passes/Autodiff/Training.h"
+
+namespace gmc {
+
+struct CompileRequest {
+  ImportOptions import; ///< its batch is set for each candidate
+  TrainingOptions training;
+  int64_t batch = 32;
+  std::optional<int64_t> microBatch, accumulation; ///< unset: auto
+  planning::PlanTarget target = planning::PlanTarget::Host;
+  std::string arch = "native";
+  int threads = 1;
+  std::optional<int64_t> budgetBytes;
+  std::optional<int64_t> reserveBytes; ///< instead of the computed one
+  bool pinnedNumerics = false;
+  PlanBuilderOptions::Remat remat = PlanBuilderOptions::Remat::Auto;
+  int effort = 2;
+  int workersMax = 2;
+  int64_t shuffleBufferMax = 65536;
+};
+
+/// The outcome of planning. `plan.fits` is false when nothing fits the budget: then floor, bound, peak and levers say what
+/// would.
+struct CompiledPlan {
+  planning::Plan plan;
+  ModelImage image;                              ///< valid when the plan fits
+  mlir::OwningOpRef<mlir::ModuleOp> module;      ///< holds the plan.kernel functions
+  WeightStore weights;
+  std::vector<ArenaConstant> constants;
+  TrainingNotes notes;
+  std::map<std::string, int64_t> reserve;        ///< bytes by part
+  std::vector<std::pair<int64_t, double>> usedAt; ///< micro-batch -> fastest step
+  double planSeconds = 0;
+};
+
+/// A micro-batch and how often it is executed per optimizer step.
+struct BatchSplit {
+  int64_t microBatch, accumulation;
+};
+
+/// The splits to consider, largest micro-batch first. Error: contradicting --batch, --micro-batch, --accumulate.
+llvm::Expected<std::vector<BatchSplit>> batchSplits(const CompileRequest &request, bool batchNormTraining);
+
+/// Imports, differentiates and plans `model`. Null after problems were added to `diagnostics`.
+std::unique_ptr<CompiledPlan> compilePlan(mlir::MLIRContext &context, const OnnxModel &model,
+                                          const CompileRequest &request, Diagnostics &diagnostics);
+
+/// Code for `compiled` as the trainer OUTPUT and its weights OUTPUT.safetensors, each whole or not at all.
+llvm::Error writeTrainer(CompiledPlan &compiled, const CompileRequest &request, llvm::StringRef kitFolder,
+                         llvm::StringRef output);
+
+} // namespace gmc
+
+#endif
