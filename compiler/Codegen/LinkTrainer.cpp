@@ -1,4 +1,5 @@
 #include "compiler/Codegen/LinkTrainer.h"
+#include "lld/Common/CommonLinkerContext.h"
 #include "lld/Common/Driver.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
