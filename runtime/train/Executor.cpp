@@ -1,6 +1,7 @@
 #include "runtime/train/Executor.h"
 #include "gmc/Error.h"
 #include "runtime/data/DType.h"
+#include "runtime/train/Profile.h"
 #include "runtime/train/Safetensors.h"
 
 #include <algorithm>
@@ -114,6 +115,19 @@ int64_t Executor::microSteps(const GmcProgram &program) {
   return count ? count : 1;
 }
 
+void Executor::runSteps(const GmcProgram &program, uint32_t first, uint32_t last) {
+  if (!profile) {
+    theDevice.runSteps(program, first, last);
+    return;
+  }
+  for (uint32_t s = first; s <= last; ++s) {
+    auto begin = Profile::Clock::now();
+    theDevice.runSteps(program, s, s);
+    theDevice.synchronize();
+    profile->step(program.steps[s], begin, Profile::Clock::now());
+  }
+}
+
 void Executor::run(const GmcProgram &program, const std::function<void(int64_t)> &beforeMicro) {
   const char zero[8] = {};
   for (uint32_t role : {GMC_ROLE_LOSS_SUM, GMC_ROLE_VALID_COUNT, GMC_ROLE_CORRECT_COUNT})
@@ -127,15 +141,15 @@ void Executor::run(const GmcProgram &program, const std::function<void(int64_t)>
   for (uint32_t l = 0; l < program.numLoops; ++l) {
     const GmcLoop &loop = program.loops[l];
     if (loop.first > at)
-      theDevice.runSteps(program, at, loop.first - 1);
+      runSteps(program, at, loop.first - 1);
     for (uint32_t i = 0; i < loop.count; ++i) {
       beforeMicro(micro++);
-      theDevice.runSteps(program, loop.first, loop.last);
+      runSteps(program, loop.first, loop.last);
     }
     at = loop.last + 1;
   }
   if (at < program.numSteps)
-    theDevice.runSteps(program, at, program.numSteps - 1);
+    runSteps(program, at, program.numSteps - 1);
   theDevice.synchronize();
 }
 

@@ -39,6 +39,9 @@ public:
   /// first. Returns when the results can be read.
   void run(const GmcProgram &program, const std::function<void(int64_t micro)> &beforeMicro);
 
+  /// While set, every plan step is run and timed alone and told to the profile. Not owned.
+  void setProfile(class Profile *observer) { profile = observer; }
+
   /// Micro-steps of one run.
   static int64_t microSteps(const GmcProgram &program);
 
@@ -58,8 +61,11 @@ public:
   void saveTensor(const GmcTensor &tensor, const std::function<void(const void *, uint64_t)> &sink);
 
 private:
+  void runSteps(const GmcProgram &program, uint32_t first, uint32_t last);
+
   const GmcModel &theModel;
   Device &theDevice;
+  Profile *profile = nullptr;
 };
 
 /// Whether the tensor stands in a weights file: parameters and everything flagged INITIALIZER.

@@ -1,0 +1,173 @@
+#include "gmc/Error.h"
+#include "runtime/data/File.h"
+#include "runtime/data/Order.h"
+#include "runtime/data/Source.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+namespace gmc::rt {
+namespace {
+
+class Range : public Source {
+public:
+  Range(std::shared_ptr<Source> source, int64_t begin, int64_t end)
+      : source(std::move(source)), begin(begin), end(end) {}
+
+  int64_t size() const override { return end - begin; }
+  void load(int64_t index, char *const *tensors, LoadContext &context) const override {
+    source->load(begin + index, tensors, context);
+  }
+  std::string name(int64_t index) const override { return source->name(begin + index); }
+  std::string fingerprint() const override {
+    return source->fingerprint() + "[" + std::to_string(begin) + ":" + std::to_string(end) + "]";
+  }
+  std::string preprocessing() const override { return source->preprocessing(); }
+  std::vector<int64_t> groups() const override {
+    std::vector<int64_t> bounds = {0};
+    for (int64_t bound : source->groups())
+      if (bound > begin && bound < end)
+        bounds.push_back(bound - begin);
+    bounds.push_back(size());
+    return bounds;
+  }
+
+private:
+  std::shared_ptr<Source> source;
+  int64_t begin, end;
+};
+
+/// Samples order(begin) ... order(end - 1) of a fixed permutation.
+class Permuted : public Source {
+public:
+  Permuted(std::shared_ptr<Source> source, int64_t begin, int64_t end)
+      : source(std::move(source)), order(static_cast<uint64_t>(this->source->size()), /*key=*/0x5b117), begin(begin),
+        end(end) {}
+
+  int64_t size() const override { return end - begin; }
+  void load(int64_t index, char *const *tensors, LoadContext &context) const override {
+    source->load(at(index), tensors, context);
+  }
+  std::string name(int64_t index) const override { return source->name(at(index)); }
+  std::string fingerprint() const override {
+    return source->fingerprint() + " split " + std::to_string(begin) + ":" + std::to_string(end);
+  }
+
+private:
+  int64_t at(int64_t index) const { return static_cast<int64_t>(order(static_cast<uint64_t>(begin + index))); }
+
+  std::shared_ptr<Source> source;
+  Permutation order;
+  int64_t begin, end;
+};
+
+bool endsWith(const std::string &text, const std::string &suffix) {
+  return text.size() >= suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
+}
+
+/// Splits "PATH[a:b]". False when there is no range; throws for one that is no range.
+bool splitRange(std::string &spec, int64_t &begin, int64_t &end, bool &hasBegin, bool &hasEnd) {
+  if (spec.empty() || spec.back() != ']')
+    return false;
+  auto open = spec.rfind('[');
+  auto colon = spec.find(':', open == std::string::npos ? 0 : open);
+  if (open == std::string::npos || colon == std::string::npos)
+    return false;
+  auto number = [&](size_t from, size_t to, int64_t &value) {
+    if (from == to)
+      return false;
+    auto [at, error] = std::from_chars(spec.data() + from, spec.data() + to, value);
+    if (error != std::errc() || at != spec.data() + to)
+      throw usageError("'" + spec + "': '" + spec.substr(open) + "' is no sample range; write PATH[first:end]");
+    return true;
+  };
+  hasBegin = number(open + 1, colon, begin);
+  hasEnd = number(colon + 1, spec.size() - 1, end);
+  spec.resize(open);
+  return true;
+}
+
+std::unique_ptr<Source> openUnranged(const std::string &spec, const SourceOptions &options) {
+  if (spec.empty())
+    throw usageError("no data given");
+  if (spec.rfind("text:", 0) == 0)
+    return openText(spec.substr(5), options);
+  auto equals = spec.find('=');
+  if (equals != std::string::npos && !pathExists(spec))
+    return openNpy(spec, options);
+  auto comma = spec.find(',');
+  if (comma != std::string::npos && !pathExists(spec))
+    return openIdx(spec.substr(0, comma), spec.substr(comma + 1), options);
+  if (isDirectory(spec)) {
+    if (isIdxFolder(spec))
+      return openIdxFolder(spec, options);
+    throw usageError(spec + ": the folder holds no IDX files");
+  }
+  if (endsWith(spec, ".bin"))
+    return openTokens(spec, options);
+  if (!pathExists(spec))
+    throw usageError("cannot open " + spec + ": it does not exist");
+  throw usageError(spec + ": its kind is not known. Data may be a folder with IDX files, IMAGES,LABELS in IDX, "
+                          "text:FILE, tokens.bin or NAME=FILE.npy,...,label=FILE.npy");
+}
+
+} // namespace
+
+uint64_t Slot::elements() const {
+  uint64_t count = 1;
+  for (int64_t dim : dims)
+    count *= static_cast<uint64_t>(dim);
+  return count;
+}
+
+std::unique_ptr<Source> rangeOf(std::shared_ptr<Source> source, int64_t begin, int64_t end) {
+  return std::make_unique<Range>(std::move(source), begin, end);
+}
+
+std::pair<std::unique_ptr<Source>, std::unique_ptr<Source>> splitOf(std::shared_ptr<Source> source, double fraction) {
+  int64_t count = source->size();
+  auto second = std::max<int64_t>(1, std::llround(static_cast<double>(count) * fraction));
+  if (!(fraction > 0 && fraction < 1) || second >= count)
+    throw usageError("--val=split:" + std::to_string(fraction) + " of " + std::to_string(count) +
+                     " samples leaves none on one side; give a fraction between 0 and 1");
+  return {std::make_unique<Permuted>(source, 0, count - second), std::make_unique<Permuted>(source, count - second, count)};
+}
+
+std::unique_ptr<Source> openSource(const std::string &spec, const SourceOptions &options) {
+  std::string path = spec;
+  int64_t begin = 0, end = 0;
+  bool hasBegin = false, hasEnd = false;
+  bool ranged = !pathExists(spec) && splitRange(path, begin, end, hasBegin, hasEnd);
+  auto source = openUnranged(path, options);
+  int64_t count = source->size();
+  if (!ranged) {
+    if (count == 0)
+      throw usageError(spec + " holds no sample");
+    return source;
+  }
+  begin = hasBegin ? (begin < 0 ? count + begin : begin) : 0;
+  end = hasEnd ? (end < 0 ? count + end : end) : count;
+  if (begin < 0 || end > count || begin >= end)
+    throw usageError("'" + spec + "': " + path + " has " + std::to_string(count) + " samples, the range selects " +
+                     (begin >= end ? "none of them" : "others than those"));
+  return rangeOf(std::move(source), begin, end);
+}
+
+SlotPair singleInputAndLabel(const SourceOptions &options, const std::string &what) {
+  SlotPair pair{-1, -1};
+  std::string inputs;
+  int numInputs = 0, numLabels = 0;
+  for (size_t s = 0; s < options.slots.size(); ++s) {
+    bool isLabel = options.slots[s].isLabel;
+    (isLabel ? pair.label : pair.input) = static_cast<int>(s);
+    ++(isLabel ? numLabels : numInputs);
+    inputs += (inputs.empty() ? "'" : ", '") + options.slots[s].name + "'";
+  }
+  if (numInputs != 1 || numLabels > 1 || (options.needLabels && numLabels != 1))
+    throw usageError(what + " gives one input and one label; the graph wants " + inputs +
+                     ": bind each with NAME=FILE.npy,...");
+  return pair;
+}
+
+} // namespace gmc::rt

@@ -1,0 +1,254 @@
+// Runs the hand-written trainer as a user would: as a process, judged by its exit code, files and output.
+#include "TempDir.h"
+#include "runtime/data/DType.h"
+#include "runtime/train/Safetensors.h"
+
+#include <csignal>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+using namespace gmc::rt;
+using namespace gmc::test;
+using Json = nlohmann::json;
+
+namespace {
+
+constexpr const char *Hash = "0123456789abcdeffedcba9876543210";
+
+struct Result {
+  int code;
+  std::string out; ///< stdout and stderr
+};
+
+class TrainerTest : public testing::Test {
+protected:
+  void SetUp() override {
+    if (!haveMnist())
+      GTEST_SKIP() << "MNIST is not there: " << mnist("");
+    writeSafetensors(dir / "w.safetensors", {{"fc.weight", GMC_FLOAT, {784, 10}}, {"fc.bias", GMC_FLOAT, {10}}},
+                     {{"gmc.model", Hash}}, [](size_t index, const auto &sink) {
+                       std::vector<float> zeros(index == 0 ? 7840 : 10);
+                       sink(zeros.data(), zeros.size() * 4);
+                     });
+  }
+
+  pid_t spawn(std::vector<std::string> args, const std::string &output) {
+    args.insert(args.begin(), GMC_TRAINER);
+    pid_t pid = fork();
+    if (pid == 0) {
+      int fd = open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+      dup2(fd, 1);
+      dup2(fd, 2);
+      std::vector<char *> argv;
+      for (auto &arg : args)
+        argv.push_back(arg.data());
+      argv.push_back(nullptr);
+      execv(GMC_TRAINER, argv.data());
+      _exit(127);
+    }
+    return pid;
+  }
+
+  static int wait(pid_t pid) {
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  }
+
+  Result run(std::vector<std::string> args) {
+    int code = wait(spawn(std::move(args), dir / "out"));
+    return {code, readFile(dir / "out")};
+  }
+
+  std::vector<std::string> training(std::vector<std::string> more) {
+    std::vector<std::string> args = {"--data=" + MnistPair + "[0:9000]", "--weights=" + (dir / "w.safetensors"),
+                                     "--lr=0.05"};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  }
+
+  std::vector<Json> events(const std::string &path) {
+    std::vector<Json> lines;
+    std::ifstream in(path);
+    for (std::string line; std::getline(in, line);)
+      lines.push_back(Json::parse(line));
+    return lines;
+  }
+
+  /// The bytes of every tensor in the file.
+  std::string tensors(const std::string &path) {
+    SafetensorsReader file(path);
+    std::string all;
+    for (const auto &entry : file.tensors()) {
+      std::string bytes(entry.bytes, 0);
+      file.read(entry, 0, bytes.data(), entry.bytes);
+      all += entry.name + bytes;
+    }
+    return all;
+  }
+
+  TempDir dir;
+};
+
+TEST_F(TrainerTest, LearnsMnist) {
+  auto result = run(training({"--val=" + MnistPair + "[9000:10000]", "--epochs=2", "--log=" + (dir / "log"),
+                              "--save=" + (dir / "s.safetensors"), "--tensorboard=" + (dir / "tb"),
+                              "--profile=" + (dir / "trace.json")}));
+  ASSERT_EQ(result.code, 0) << result.out;
+  auto lines = events(dir / "log");
+  int steps = 0, evals = 0;
+  double accuracy = 0;
+  for (const Json &line : lines) {
+    steps += line["event"] == "step";
+    if (line["event"] == "eval") {
+      ++evals;
+      accuracy = line["accuracy"];
+    }
+    if (line["event"] == "memory") {
+      EXPECT_LE(line["used"].get<uint64_t>(), line["promised"].get<uint64_t>());
+      EXPECT_EQ(line["source"], "VmHWM");
+    }
+  }
+  EXPECT_EQ(steps, 180);
+  EXPECT_EQ(evals, 2);
+  EXPECT_GT(accuracy, 0.85);
+  EXPECT_EQ(lines.back()["reason"], "done");
+  EXPECT_EQ(SafetensorsReader(dir / "s.safetensors").tensors().size(), 2u);
+  EXPECT_GT(Json::parse(readFile(dir / "trace.json"))["traceEvents"].size(), 40u);
+  EXPECT_FALSE(std::filesystem::is_empty(dir / "tb"));
+  // The weights say the same in an evaluation of their own.
+  auto eval = run({"--eval", "--val=" + MnistPair + "[9000:10000]", "--weights=" + (dir / "s.safetensors"),
+                   "--log=" + (dir / "log2")});
+  ASSERT_EQ(eval.code, 0) << eval.out;
+  EXPECT_EQ(events(dir / "log2")[0]["accuracy"].get<double>(), accuracy);
+}
+
+TEST_F(TrainerTest, WorkersChangeNothing) {
+  for (const char *workers : {"1", "3"}) {
+    auto result = run(training({"--steps=100", std::string("--workers=") + workers, "--save=" + (dir / workers)}));
+    ASSERT_EQ(result.code, 0) << result.out;
+  }
+  EXPECT_EQ(tensors(dir / "1"), tensors(dir / "3"));
+}
+
+TEST_F(TrainerTest, ResumeIsBitForBit) {
+  ASSERT_EQ(run(training({"--steps=130", "--schedule=cosine", "--save=" + (dir / "whole")})).code, 0);
+  // The first half ends inside the second epoch; the schedule still spans all steps.
+  auto first = training({"--steps=130", "--schedule=cosine", "--checkpoint=" + (dir / "c"), "--save-every=1",
+                         "--log=" + (dir / "log")});
+  pid_t pid = spawn(first, dir / "first");
+  while (std::distance(std::filesystem::directory_iterator(dir / ""), {}) && readFile(dir / "log").size() < 9000)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  kill(pid, SIGINT);
+  ASSERT_EQ(wait(pid), 130) << readFile(dir / "first");
+  auto resumed = run(training({"--steps=130", "--schedule=cosine", "--checkpoint=" + (dir / "c"), "--resume",
+                               "--save=" + (dir / "half"), "--log=" + (dir / "log")}));
+  ASSERT_EQ(resumed.code, 0) << resumed.out;
+  EXPECT_NE(resumed.out.find("resumed from"), std::string::npos);
+  EXPECT_EQ(resumed.out.find("not a bit for bit"), std::string::npos) << resumed.out;
+  EXPECT_EQ(tensors(dir / "whole"), tensors(dir / "half"));
+  int steps = 0;
+  for (const Json &line : events(dir / "log"))
+    steps += line["event"] == "step";
+  EXPECT_EQ(steps, 130);
+  auto other = run({"--data=" + MnistPair + "[0:5000]", "--steps=131", "--checkpoint=" + (dir / "c"), "--resume"});
+  EXPECT_NE(other.out.find("not a bit for bit continuation: data was"), std::string::npos) << other.out;
+}
+
+TEST_F(TrainerTest, KilledAtAnyInstantTheLastCheckpointIsWhole) {
+  std::string folder = dir / "c";
+  for (int round = 0; round < 12; ++round) {
+    auto args = training({"--steps=1000000", "--save-every=1", "--checkpoint=" + folder, "--resume"});
+    pid_t pid = spawn(args, dir / "out");
+    std::this_thread::sleep_for(std::chrono::milliseconds(150 + 37 * round));
+    kill(pid, SIGKILL);
+    wait(pid);
+    int whole = 0;
+    if (std::filesystem::exists(folder))
+      for (const auto &entry : std::filesystem::directory_iterator(folder))
+        if (entry.path().extension() == ".safetensors") {
+          EXPECT_NO_THROW(SafetensorsReader(entry.path().string()));
+          ++whole;
+        }
+    if (round > 6)
+      EXPECT_GE(whole, 1);
+  }
+}
+
+TEST_F(TrainerTest, TerminateExits143) {
+  pid_t pid = spawn(training({"--steps=1000000", "--checkpoint=" + (dir / "c"), "--log=" + (dir / "log")}), dir / "out");
+  while (readFile(dir / "log").size() < 200)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  kill(pid, SIGTERM);
+  EXPECT_EQ(wait(pid), 143);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir / "c"), {}), 1);
+}
+
+TEST_F(TrainerTest, NotANumberStops) {
+  auto result = run(training({"--lr=1e38", "--steps=50"}));
+  EXPECT_EQ(result.code, 5) << result.out;
+}
+
+TEST_F(TrainerTest, RefusesWhatWasNotCompiledIn) {
+  auto clip = run(training({"--clip=1", "--ema=.9", "--workers=9", "--shuffle-buffer=100"}));
+  EXPECT_EQ(clip.code, 1);
+  for (const char *flag : {"compile with --clip", "compile with --ema", "--workers-max=9", "--shuffle-buffer-max=100"})
+    EXPECT_NE(clip.out.find(flag), std::string::npos) << clip.out;
+  EXPECT_EQ(run({"--no-such-flag"}).code, 1);
+  EXPECT_EQ(run({"--steps=1"}).code, 1);
+  EXPECT_EQ(run(training({"--steps=1", "--epochs=1"})).code, 1);
+}
+
+TEST_F(TrainerTest, InfoNeedsNoData) {
+  auto info = run({"--info"});
+  EXPECT_EQ(info.code, 0);
+  EXPECT_NE(info.out.find("model: softmax.onnx"), std::string::npos);
+  EXPECT_NE(info.out.find("missing here: "), std::string::npos);
+}
+
+TEST_F(TrainerTest, ForeignAndMissingWeights) {
+  auto missing = run({"--data=" + MnistPair, "--steps=1"});
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_NE(missing.out.find("--weights=FILE"), std::string::npos);
+  writeSafetensors(dir / "bad", {{"fc.weight", GMC_FLOAT, {10, 784}}}, {}, [](size_t, const auto &sink) {
+    std::vector<float> zeros(7840);
+    sink(zeros.data(), zeros.size() * 4);
+  });
+  auto bad = run({"--data=" + MnistPair, "--steps=1", "--weights=" + (dir / "bad")});
+  EXPECT_EQ(bad.code, 1);
+  EXPECT_NE(bad.out.find("'fc.weight' is float32 [10,784]"), std::string::npos) << bad.out;
+  EXPECT_NE(bad.out.find("'fc.bias' is missing"), std::string::npos) << bad.out;
+}
+
+TEST_F(TrainerTest, UnwritableOutputsAreIoErrors) {
+  EXPECT_EQ(run(training({"--steps=1", "--save=/dev/full/x"})).code, 6);
+  EXPECT_EQ(run(training({"--steps=1", "--log=/dev/full"})).code, 6);
+  EXPECT_EQ(run(training({"--steps=1", "--checkpoint=/dev/null/c"})).code, 6);
+}
+
+TEST_F(TrainerTest, PredictPrintsALinePerSample) {
+  auto result = run({"--predict=" + MnistPair + "[0:130]", "--weights=" + (dir / "w.safetensors")});
+  ASSERT_EQ(result.code, 0) << result.out;
+  std::istringstream in(result.out);
+  int lines = 0;
+  for (std::string line; std::getline(in, line); ++lines)
+    EXPECT_EQ(Json::parse(line)["outputs"]["logits"].size(), 10u);
+  EXPECT_EQ(lines, 130);
+}
+
+TEST_F(TrainerTest, PartialBatchesWeighOnlyWhatIsThere) {
+  // 130 samples: a full batch of 100, then 30 of 50 rows and an empty micro-batch.
+  auto result = run({"--data=" + MnistPair + "[0:130]", "--weights=" + (dir / "w.safetensors"), "--epochs=1", "--lr=0",
+                     "--val=" + MnistPair + "[0:130]", "--log=" + (dir / "log")});
+  ASSERT_EQ(result.code, 0) << result.out;
+  // Zero weights: every loss is log 10, whatever stands in the padding.
+  for (const Json &line : events(dir / "log"))
+    if (line.contains("loss"))
+      EXPECT_NEAR(line["loss"].get<double>(), 2.302585, 1e-5);
+}
+
+} // namespace
