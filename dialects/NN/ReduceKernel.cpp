@@ -1,0 +1,259 @@
+//===- ReduceKernel.cpp - loops of a reduction --------------------------------------------------------------===//
+//
+// Neighbouring dimensions that are all reduced, or all kept, are one. When the innermost is reduced, an iteration makes one
+// element and its innermost loop is contiguous. When it is kept, an iteration on the host makes a block of elements, so
+// that the contiguous dimension is the inner loop. When there are few elements to make and much to read, the longest
+// reduced dimension is cut into parts that iterations sum on their own; a second nest combines them. How it is cut depends
+// on the shape alone.
+//
+//===-----------------------------------------------------------------------------------------------------===//
+
+#include "dialects/NN/KernelSupport.h"
+#include "dialects/NN/Reduce.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include <cmath>
+
+using namespace mlir;
+
+namespace gmc::nn {
+
+namespace {
+
+/// Iterations that are enough to keep every thread busy.
+constexpr int64_t enoughIterations = 32;
+/// Elements that a part should have at least.
+constexpr int64_t partElements = 4096;
+/// Elements in a block of the column form.
+constexpr int64_t blockColumns = 256;
+/// Rows that the column form adds between a load and a store of its accumulators.
+constexpr int64_t rowsAtOnce = 4;
+
+struct ReducePlan {
+  SmallVector<int64_t> sizes; ///< of the merged dimensions
+  SmallVector<bool> reduced;
+  int64_t results = 1;
+  int64_t splitDim = -1, parts = 1, chunk = 0; ///< the reduced dimension that is cut
+
+  ReducePlan(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes) {
+    int64_t total = 1;
+    for (auto [d, size] : llvm::enumerate(shape)) {
+      total *= size;
+      if (size == 1)
+        continue;
+      bool isReduced = llvm::is_contained(axes, static_cast<int64_t>(d));
+      if (!sizes.empty() && reduced.back() == isReduced) {
+        sizes.back() *= size;
+      } else {
+        sizes.push_back(size);
+        reduced.push_back(isReduced);
+      }
+      if (!isReduced)
+        results *= size;
+    }
+    for (size_t d = 0; d < sizes.size(); ++d)
+      if (reduced[d] && (splitDim < 0 || sizes[d] > sizes[splitDim]))
+        splitDim = d;
+    int64_t iterations = columns() ? results / blockColumns : results;
+    if (splitDim >= 0 && iterations < enoughIterations && total >= 4 * partElements) {
+      int64_t wanted = std::min(total / partElements, enoughIterations / std::max<int64_t>(iterations, 1));
+      chunk = (sizes[splitDim] + wanted - 1) / std::max<int64_t>(wanted, 1);
+      // The row form reads whole cache lines; the column form several rows at once.
+      chunk = (chunk + 15) / 16 * 16;
+      parts = (sizes[splitDim] + chunk - 1) / chunk;
+    }
+  }
+  bool columns() const { return !reduced.empty() && !reduced.back(); }
+};
+
+class Reducer {
+public:
+  Reducer(KernelBuilder &kernel, ArrayRef<int64_t> axes, const Reduction &reduction)
+      : kernel(kernel), r(reduction), plan(kernel.operandShape(0), axes), element(kernel.resultElementType(0)),
+        type(computeType(element)) {
+    for (size_t d = 0; d < plan.sizes.size(); ++d)
+      if (!plan.reduced[d])
+        kept.push_back(plan.sizes[d]);
+  }
+
+  void emit() {
+    // Blocks accumulate in the result (or workspace) itself, which must hold the accumulator's type.
+    bool blocks = plan.columns() && kernel.target() == KernelTarget::Host && (plan.parts > 1 || type == signless(element));
+    if (blocks)
+      emitColumns();
+    else
+      emitRows();
+    if (plan.parts > 1)
+      emitCombine();
+  }
+
+private:
+  using Indices = ArrayRef<Value>;
+
+  Value init(OpBuilder &b, Location loc) const {
+    if (auto integer = dyn_cast<IntegerType>(type); integer && std::isinf(r.init)) {
+      bool isUnsigned = kernel.operandElementType(0).isUnsignedInteger() || integer.getWidth() == 1;
+      unsigned width = integer.getWidth();
+      APInt value = r.init < 0 ? (isUnsigned ? APInt::getMinValue(width) : APInt::getSignedMinValue(width))
+                               : (isUnsigned ? APInt::getMaxValue(width) : APInt::getSignedMaxValue(width));
+      return arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, value));
+    }
+    return kb::constant(b, loc, type, r.init);
+  }
+  Value step(OpBuilder &b, Location loc, Value acc, Value x) const {
+    Scalar value(b, loc, x);
+    if (!r.sum)
+      return r.step(Scalar(b, loc, acc), value).value();
+    return KernelBuilder::addReassoc(b, loc, acc, (r.term ? r.term(value) : value).value());
+  }
+  Value load(OpBuilder &b, Location loc, Indices indices) const {
+    Value x = loadFlat(kernel, b, loc, 0, kb::linearize(b, loc, indices, plan.sizes));
+    return convert(Scalar(b, loc, x), type).value();
+  }
+  Value partials(OpBuilder &b, Location loc) const { return kernel.workspace(b, 0, {plan.parts, plan.results}, type); }
+  void storeFinal(OpBuilder &b, Location loc, Value acc, Value at) const {
+    Scalar value(b, loc, acc);
+    storeFlat(kernel, b, loc, convert(r.finish ? r.finish(value) : value, element).value(), 0, at);
+  }
+
+  /// Bounds of reduced dimension d in part `part`.
+  std::pair<Value, Value> bounds(OpBuilder &b, Location loc, int64_t d, Value part) const {
+    if (plan.parts == 1 || d != plan.splitDim)
+      return {kb::idx(b, loc, 0), kb::idx(b, loc, plan.sizes[d])};
+    Value lo = kb::mul(b, loc, part, kb::idx(b, loc, plan.chunk));
+    return {lo, kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, plan.chunk)), kb::idx(b, loc, plan.sizes[d]))};
+  }
+
+  /// Indices of the merged dimensions from those of the kept and of the reduced ones.
+  SmallVector<Value> interleave(Indices keptIndices, Indices reducedIndices) const {
+    SmallVector<Value> indices;
+    size_t k = 0, i = 0;
+    for (bool isReduced : plan.reduced)
+      indices.push_back(isReduced ? reducedIndices[i++] : keptIndices[k++]);
+    return indices;
+  }
+
+  void emitRows() {
+    kernel.parallel({plan.parts * plan.results}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+      SmallVector<Value> at = kb::delinearize(b, loc, ivs[0], {plan.parts, plan.results});
+      SmallVector<Value> keptIndices = kb::delinearize(b, loc, at[1], kept);
+      SmallVector<std::pair<Value, Value>> box;
+      for (size_t d = 0; d < plan.sizes.size(); ++d)
+        if (plan.reduced[d])
+          box.push_back(bounds(b, loc, d, at[0]));
+      Value acc = KernelBuilder::foldNest(b, loc, box, init(b, loc),
+                                          [&](OpBuilder &b, Location l, ValueRange reduced, Value acc) {
+                                            SmallVector<Value> inner(reduced);
+                                            return step(b, l, acc, load(b, l, interleave(keptIndices, inner)));
+                                          });
+      if (plan.parts > 1)
+        storeWorkspace(b, loc, acc, partials(b, loc), at);
+      else
+        storeFinal(b, loc, acc, at[1]);
+    });
+  }
+
+  /// Loops over the reduced dimensions from `d` on, the last of them by several at once; `row` gets groups of index lists.
+  void overRows(OpBuilder &b, Location loc, ArrayRef<int64_t> dims, SmallVectorImpl<Value> &indices, Value part,
+                function_ref<void(OpBuilder &, Location, ArrayRef<SmallVector<Value>>)> rows) {
+    if (dims.empty())
+      return rows(b, loc, {SmallVector<Value>(indices.begin(), indices.end())});
+    auto [lo, hi] = bounds(b, loc, dims[0], part);
+    if (dims.size() > 1)
+      return KernelBuilder::loop(b, loc, lo, hi, [&](OpBuilder &b, Location l, Value i) {
+        indices.push_back(i);
+        overRows(b, l, dims.drop_front(), indices, part, rows);
+        indices.pop_back();
+      });
+    Value several = kb::idx(b, loc, rowsAtOnce), count = kb::sub(b, loc, hi, lo);
+    Value middle = kb::sub(b, loc, hi, kb::rem(b, loc, count, several));
+    auto group = [&](OpBuilder &b, Location l, Value i, int64_t n) {
+      SmallVector<SmallVector<Value>> lists;
+      for (int64_t k = 0; k < n; ++k) {
+        lists.emplace_back(indices.begin(), indices.end());
+        lists.back().push_back(k ? kb::add(b, l, i, kb::idx(b, l, k)) : i);
+      }
+      rows(b, l, lists);
+    };
+    scf::ForOp::create(b, loc, lo, middle, several, ValueRange{}, [&](OpBuilder &b, Location l, Value i, ValueRange) {
+      group(b, l, i, rowsAtOnce);
+      scf::YieldOp::create(b, l);
+    });
+    KernelBuilder::loop(b, loc, middle, hi, [&](OpBuilder &b, Location l, Value i) { group(b, l, i, 1); });
+  }
+
+  void emitColumns() {
+    int64_t inner = kept.back(), outer = plan.results / std::max<int64_t>(inner, 1);
+    int64_t blocks = (inner + blockColumns - 1) / blockColumns;
+    SmallVector<int64_t> outerShape(ArrayRef(kept).drop_back()), reducedDims;
+    for (size_t d = 0; d < plan.sizes.size(); ++d)
+      if (plan.reduced[d])
+        reducedDims.push_back(d);
+    kernel.parallel({plan.parts * outer * blocks}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+      SmallVector<Value> at = kb::delinearize(b, loc, ivs[0], {plan.parts, outer, blocks});
+      SmallVector<Value> outerIndices = kb::delinearize(b, loc, at[1], outerShape);
+      Value lo = kb::mul(b, loc, at[2], kb::idx(b, loc, blockColumns));
+      Value hi = kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, blockColumns)), kb::idx(b, loc, inner));
+      Value base = kb::mul(b, loc, at[1], kb::idx(b, loc, inner));
+      Value buffer = plan.parts > 1 ? flatten(b, loc, partials(b, loc)) : flatten(b, loc, kernel.resultBuffer(0));
+      if (plan.parts > 1)
+        base = kb::add(b, loc, base, kb::mul(b, loc, at[0], kb::idx(b, loc, plan.results)));
+      auto overColumns = [&](OpBuilder &b, Location loc, function_ref<void(OpBuilder &, Location, Value, Value)> body) {
+        KernelBuilder::loop(b, loc, lo, hi,
+                            [&](OpBuilder &b, Location l, Value j) { body(b, l, j, kb::add(b, l, base, j)); });
+      };
+      overColumns(b, loc, [&](OpBuilder &b, Location l, Value, Value target) {
+        storeWorkspace(b, l, init(b, l), buffer, {target});
+      });
+      SmallVector<Value> reducedIndices;
+      overRows(b, loc, reducedDims, reducedIndices, at[0],
+               [&](OpBuilder &b, Location l, ArrayRef<SmallVector<Value>> rows) {
+                 overColumns(b, l, [&](OpBuilder &b, Location l, Value j, Value target) {
+                   Value acc = loadWorkspace(b, l, buffer, {target});
+                   SmallVector<Value> keptIndices(outerIndices);
+                   keptIndices.push_back(j);
+                   for (const SmallVector<Value> &row : rows)
+                     acc = step(b, l, acc, load(b, l, interleave(keptIndices, row)));
+                   storeWorkspace(b, l, acc, buffer, {target});
+                 });
+               });
+      if (plan.parts == 1 && r.finish)
+        overColumns(b, loc, [&](OpBuilder &b, Location l, Value, Value target) {
+          storeFinal(b, l, loadWorkspace(b, l, buffer, {target}), target);
+        });
+    });
+  }
+
+  void emitCombine() {
+    kernel.parallel({plan.results}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+      Value buffer = partials(b, loc);
+      Value acc = KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, plan.parts), init(b, loc),
+                                      [&](OpBuilder &b, Location l, Value part, Value acc) {
+                                        Scalar total(b, l, acc), x(b, l, loadWorkspace(b, l, buffer, {part, ivs[0]}));
+                                        return (r.sum ? total + x : r.step(total, x)).value();
+                                      });
+      storeFinal(b, loc, acc, ivs[0]);
+    });
+  }
+
+  KernelBuilder &kernel;
+  const Reduction &r;
+  ReducePlan plan;
+  Type element, type;
+  SmallVector<int64_t> kept;
+};
+
+} // namespace
+
+SmallVector<int64_t> reduceWorkspace(RankedTensorType type, ArrayRef<int64_t> axes) {
+  ReducePlan plan(type.getShape(), axes);
+  if (plan.parts == 1)
+    return {};
+  return {plan.parts * plan.results * elementBytes(computeType(type.getElementType()))};
+}
+
+void emitReduction(KernelBuilder &kernel, ArrayRef<int64_t> axes, const Reduction &reduction) {
+  Reducer(kernel, axes, reduction).emit();
+}
+
+} // namespace gmc::nn
