@@ -1,5 +1,6 @@
 #include "gmc/Error.h"
 #include "runtime/data/File.h"
+#include "runtime/data/Images.h"
 #include "runtime/data/Order.h"
 #include "runtime/data/Source.h"
 
@@ -88,28 +89,40 @@ bool splitRange(std::string &spec, int64_t &begin, int64_t &end, bool &hasBegin,
   return true;
 }
 
+/// Refuses preprocessing that would silently not happen.
+void refuseAugment(const std::string &spec, const SourceOptions &options) {
+  if (!options.augment.empty())
+    throw usageError("--augment works on pictures (folders and shards), not on " + spec);
+}
+
 std::unique_ptr<Source> openUnranged(const std::string &spec, const SourceOptions &options) {
   if (spec.empty())
     throw usageError("no data given");
+  if (isDirectory(spec) && !isIdxFolder(spec))
+    return openFolder(spec, options);
+  if (endsWith(spec, ".tar"))
+    return openShards(spec, options);
+  if (!options.needLabels && isPictureName(spec))
+    return openPicture(spec, options);
+  refuseAugment(spec, options);
   if (spec.rfind("text:", 0) == 0)
     return openText(spec.substr(5), options);
-  auto equals = spec.find('=');
-  if (equals != std::string::npos && !pathExists(spec))
+  if (isDirectory(spec))
+    return openIdxFolder(spec, options);
+  if (spec.find('=') != std::string::npos && !pathExists(spec))
     return openNpy(spec, options);
   auto comma = spec.find(',');
   if (comma != std::string::npos && !pathExists(spec))
     return openIdx(spec.substr(0, comma), spec.substr(comma + 1), options);
-  if (isDirectory(spec)) {
-    if (isIdxFolder(spec))
-      return openIdxFolder(spec, options);
-    throw usageError(spec + ": the folder holds no IDX files");
-  }
   if (endsWith(spec, ".bin"))
     return openTokens(spec, options);
   if (!pathExists(spec))
     throw usageError("cannot open " + spec + ": it does not exist");
-  throw usageError(spec + ": its kind is not known. Data may be a folder with IDX files, IMAGES,LABELS in IDX, "
-                          "text:FILE, tokens.bin or NAME=FILE.npy,...,label=FILE.npy");
+  if (!options.needLabels)
+    return openIdx(spec, "", options);
+  throw usageError(spec + ": its kind is not known. Data may be a folder of class folders of JPEG/PNG, "
+                          "shards-{000..099}.tar, a folder with IDX files, IMAGES,LABELS in IDX, text:FILE, tokens.bin "
+                          "or NAME=FILE.npy,...,label=FILE.npy");
 }
 
 } // namespace

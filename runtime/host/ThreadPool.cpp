@@ -50,6 +50,9 @@ struct ThreadPool::Impl {
 
   bool loadGomp(unsigned threads) {
     setenv("OMP_STACKSIZE", "1M", /*overwrite=*/0);
+    // libgomp spins for about a millisecond before it sleeps; decoding threads could use that core.
+    if (!getenv("OMP_WAIT_POLICY"))
+      setenv("GOMP_SPINCOUNT", "20000", /*overwrite=*/0);
     void *lib = dlopen("libgomp.so.1", RTLD_NOW | RTLD_GLOBAL);
     if (!lib)
       return false;

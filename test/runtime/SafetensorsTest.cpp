@@ -104,7 +104,7 @@ TEST(Safetensors, TruncationsAndBitFlipsNeverCrash) {
     EXPECT_THROW(SafetensorsReader(dir / "g"), Error) << length;
   }
   std::mt19937 random(1);
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < 400; ++i) {
     std::string flipped = good;
     flipped[random() % (good.size() - 64)] ^= static_cast<char>(1 << random() % 8);
     writeFile(dir / "g", flipped);

@@ -137,7 +137,7 @@ const GmcStep EvalSteps[] = {
 const GmcLoop TrainLoops[] = {{1, 3, Accumulation}};
 
 const int64_t DimsW[] = {In, Classes}, DimsB[] = {Classes}, DimsHyper[] = {GMC_HYPER_COUNT}, DimsOne[] = {1};
-const int64_t DimsRng[] = {GMC_RNG_COUNT}, DimsX[] = {Micro, In}, DimsY[] = {Micro};
+const int64_t DimsRng[] = {GMC_RNG_COUNT}, DimsX[] = {Micro, 1, 28, 28}, DimsY[] = {Micro};
 const int64_t DimsEvalX[] = {Eval, 1, 28, 28}, DimsEvalY[] = {Eval}, DimsEvalP[] = {Eval, Classes};
 
 const GmcTensor Tensors[] = {
@@ -151,7 +151,7 @@ const GmcTensor Tensors[] = {
     {"loss_sum", DimsOne, OffLoss, 4, 1, GMC_FLOAT, GMC_ROLE_LOSS_SUM, 0},
     {"valid_count", DimsOne, OffCount, 4, 1, GMC_FLOAT, GMC_ROLE_VALID_COUNT, 0},
     {"step", DimsOne, OffStep, 8, 1, GMC_INT64, GMC_ROLE_STEP_COUNT, 0}};
-const GmcTensor TrainTensors[] = {{"x", DimsX, OffX, 4 * Micro * In, 2, GMC_FLOAT, GMC_ROLE_INPUT, 0},
+const GmcTensor TrainTensors[] = {{"x", DimsX, OffX, 4 * Micro * In, 4, GMC_FLOAT, GMC_ROLE_INPUT, 0},
                                   {"label", DimsY, OffY, 8 * Micro, 1, GMC_INT64, GMC_ROLE_LABEL, 0}};
 const GmcTensor EvalTensors[] = {
     {"x", DimsEvalX, OffX, 4 * Eval * In, 4, GMC_FLOAT, GMC_ROLE_INPUT, 0},

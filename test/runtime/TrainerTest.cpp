@@ -1,4 +1,5 @@
 // Runs the hand-written trainer as a user would: as a process, judged by its exit code, files and output.
+#include "Pictures.h"
 #include "TempDir.h"
 #include "runtime/data/DType.h"
 #include "runtime/train/Safetensors.h"
@@ -249,6 +250,43 @@ TEST_F(TrainerTest, PartialBatchesWeighOnlyWhatIsThere) {
   for (const Json &line : events(dir / "log"))
     if (line.contains("loss"))
       EXPECT_NEAR(line["loss"].get<double>(), 2.302585, 1e-5);
+}
+
+TEST_F(TrainerTest, TrainsOnPicturesAndSkipsDamagedOnes) {
+  std::filesystem::create_directories(dir / "train/left");
+  std::filesystem::create_directories(dir / "train/right");
+  for (int i = 0; i < 60; ++i)
+    for (bool right : {false, true}) {
+      std::string name = "train/" + std::string(right ? "right/" : "left/") + std::to_string(i);
+      auto pixel = [&](int x, int y, int) { return (x >= 20) == right ? 180 + (x * 7 + y * 3 + i) % 60 : i; };
+      if (i % 2)
+        writeJpeg(dir / (name + ".jpg"), 40, 40, pixel);
+      else
+        writePng(dir / (name + ".png"), 40, 40, pixel, 1);
+    }
+  writeFile(dir / "train/left/bad.jpg", readFile(dir / "train/left/1.jpg").substr(0, 300));
+  std::vector<std::string> args = {"--data=" + (dir / "train"), "--weights=" + (dir / "w.safetensors"), "--epochs=4",
+                                   "--lr=0.01", "--val=split:0.2", "--augment=jitter=.2,normalize=.5/.5",
+                                   "--log=" + (dir / "log"), "--save=" + (dir / "s")};
+  auto strict = run(args);
+  EXPECT_EQ(strict.code, 1);
+  EXPECT_NE(strict.out.find("left/bad.jpg"), std::string::npos) << strict.out;
+  EXPECT_NE(strict.out.find("--max-bad-samples"), std::string::npos);
+  args.push_back("--max-bad-samples=10");
+  auto result = run(args);
+  ASSERT_EQ(result.code, 0) << result.out;
+  EXPECT_NE(result.out.find("skipped: "), std::string::npos);
+  double accuracy = 0;
+  for (const Json &line : events(dir / "log"))
+    if (line["event"] == "eval")
+      accuracy = line["accuracy"];
+  EXPECT_EQ(accuracy, 1.0);
+  for (const char *side : {"left", "right"}) {
+    auto predicted = run({"--predict=" + (dir / ("train/" + std::string(side) + "/3.jpg")),
+                          "--weights=" + (dir / "s"), "--augment=normalize=.5/.5"});
+    ASSERT_EQ(predicted.code, 0) << predicted.out;
+    EXPECT_EQ(Json::parse(predicted.out)["class"].get<int>(), side == std::string("right") ? 1 : 0);
+  }
 }
 
 } // namespace
