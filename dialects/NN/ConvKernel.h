@@ -28,6 +28,10 @@ void emitConvKernel(KernelBuilder &kernel, ConvForm form, const ConvShape &shape
 /// Emits the weight gradient of operands 0 (x) and 1 (dy).
 void emitConvWeightGradKernel(KernelBuilder &kernel, const ConvShape &shape);
 
+/// Host forms of both on vectors, for f32 and f64.
+void emitConvTiles(KernelBuilder &kernel, ConvForm form, const ConvShape &shape, bool hasBias);
+void emitConvWeightGradTiles(KernelBuilder &kernel, const ConvShape &shape);
+
 } // namespace gmc::nn
 
 #endif

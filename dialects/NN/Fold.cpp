@@ -62,10 +62,6 @@ SmallVector<Value> sumBox(OpBuilder &b, Location loc, ArrayRef<std::pair<Value, 
   return sumFrom(b, loc, bounds, ivs, types, terms);
 }
 
-Type accumulatorType(Type type) {
-  return isa<FloatType>(type) && type.getIntOrFloatBitWidth() < 32 ? Type(Float32Type::get(type.getContext())) : type;
-}
-
 Value convertTo(OpBuilder &b, Location loc, Value v, Type type) { return convert(Scalar(b, loc, v), type).value(); }
 
 } // namespace gmc::nn

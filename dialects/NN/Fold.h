@@ -2,7 +2,7 @@
 #ifndef GMC_DIALECTS_NN_FOLD_H
 #define GMC_DIALECTS_NN_FOLD_H
 
-#include "dialects/NN/NN.h"
+#include "dialects/NN/KernelSupport.h"
 
 namespace gmc::nn {
 
@@ -26,8 +26,6 @@ llvm::SmallVector<mlir::Value> sumBox(
     mlir::TypeRange types,
     llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::OpBuilder &, mlir::Location, mlir::ValueRange ivs)> terms);
 
-/// The type that sums of `type` are kept in: f32 for f16 and bf16, the type itself otherwise.
-mlir::Type accumulatorType(mlir::Type type);
 /// Conversion between float types; nothing where they are equal.
 mlir::Value convertTo(mlir::OpBuilder &b, mlir::Location loc, mlir::Value v, mlir::Type type);
 

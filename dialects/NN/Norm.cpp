@@ -2,7 +2,6 @@
 
 #include "dialects/NN/Norm.h"
 #include "dialects/NN/Fold.h"
-#include "dialects/NN/Scalar.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
@@ -67,7 +66,7 @@ LogicalResult GroupNormOp::inferReturnTypes(MLIRContext *, std::optional<Locatio
   int64_t groups = a.getGroups();
   if (groups < 1 || x.getDimSize(1) % groups)
     return emitOptionalError(loc, groups, " groups do not divide ", x.getDimSize(1), " channels");
-  Type statistics = RankedTensorType::get({x.getDimSize(0), groups}, accumulatorType(x.getElementType()));
+  Type statistics = RankedTensorType::get({x.getDimSize(0), groups}, computeType(x.getElementType()));
   types.append({x, statistics, statistics});
   return success();
 }
@@ -154,7 +153,7 @@ static Scalar invStd(Scalar variance, double epsilon) { return 1.0 / sqrt(varian
 
 void BatchNormOp::emitKernel(KernelBuilder &kernel) {
   SmallVector<int64_t> shape(shapeOf(getX()));
-  Access access{kernel, accumulatorType(kernel.resultElementType(1))};
+  Access access{kernel, computeType(kernel.resultElementType(1))};
   Type type = access.type;
   double count = tensorType(getX()).getNumElements() / shape[1];
   double epsilon = getEpsilon().convertToDouble(), momentum = getMomentum().convertToDouble();
@@ -195,7 +194,7 @@ void BatchNormOp::emitKernel(KernelBuilder &kernel) {
 
 void BatchNormGradOp::emitKernel(KernelBuilder &kernel) {
   SmallVector<int64_t> shape(shapeOf(getX()));
-  Access access{kernel, accumulatorType(kernel.operandElementType(2))};
+  Access access{kernel, computeType(kernel.operandElementType(2))};
   Type type = access.type;
   double count = tensorType(getX()).getNumElements() / shape[1];
   kernel.parallel({shape[1]}, [&](OpBuilder &b, Location loc, ValueRange c) {

@@ -190,7 +190,7 @@ void MaxPoolGradOp::emitKernel(KernelBuilder &kernel) {
   Window w = windowOf(*this);
   SmallVector<int64_t> x(shapeOf(getX())), dy(shapeOf(getDy()));
   ArrayRef<int64_t> in = ArrayRef(x).drop_front(2), out = ArrayRef(dy).drop_front(2);
-  Type type = kernel.resultElementType(0), sumType = accumulatorType(type);
+  Type type = kernel.resultElementType(0), sumType = computeType(type);
   bool scatter = kernel.target() == KernelTarget::Host && sumType == type;
   if (scatter) { // a plane belongs to one iteration, which goes through the windows once
     kernel.parallel({x[0] * x[1]}, [&](OpBuilder &b, Location loc, ValueRange iv) {
@@ -275,7 +275,7 @@ static Value windowCount(OpBuilder &b, Location loc, const Window &w, ValueRange
 
 void AvgPoolOp::emitKernel(KernelBuilder &kernel) {
   Window w = windowOf(*this);
-  Type type = kernel.resultElementType(0), sumType = accumulatorType(type);
+  Type type = kernel.resultElementType(0), sumType = computeType(type);
   ArrayRef<int64_t> in = shapeOf(getX()).drop_front(2);
   kernel.parallel(kernel.resultShape(0), [&](OpBuilder &b, Location loc, ValueRange ivs) {
     Bounds taps = insideTaps(b, loc, w, ivs.drop_front(2), in);
@@ -292,7 +292,7 @@ void AvgPoolOp::emitKernel(KernelBuilder &kernel) {
 
 void AvgPoolGradOp::emitKernel(KernelBuilder &kernel) {
   Window w = windowOf(*this);
-  Type type = kernel.resultElementType(0), sumType = accumulatorType(type);
+  Type type = kernel.resultElementType(0), sumType = computeType(type);
   ArrayRef<int64_t> in = getInput(), out = shapeOf(getDy()).drop_front(2);
   kernel.parallel(kernel.resultShape(0), [&](OpBuilder &b, Location loc, ValueRange ivs) {
     Value sum = KernelBuilder::foldNest(b, loc, fullBounds(b, loc, w.kernel), kb::constant(b, loc, sumType, 0),
