@@ -28,7 +28,7 @@ def NN_ConvOp : NN_ConvLikeOp<"conv"> {
 
     ```mlir
     %y = nn.conv %x, %w, %b {strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
-        : tensor<2x3x8x8xf32>, tensor<16x3x3x3xf32>, tensor<16xf32>
+        : (tensor<2x3x8x8xf32>, tensor<16x3x3x3xf32>, tensor<16xf32>) -> tensor<2x16x8x8xf32>
     ```
   }];
   let arguments = !con((ins NN_FloatTensor:$x, NN_FloatTensor:$w, Optional<NN_FloatTensor>:$bias), NN_ConvAttributes);
@@ -44,7 +44,7 @@ def NN_ConvTransposeOp : NN_ConvLikeOp<"conv_transpose"> {
 
     ```mlir
     %y = nn.conv_transpose %x, %w {strides = array<i64: 2, 2>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
-        : tensor<2x16x4x4xf32>, tensor<16x8x4x4xf32>
+        : (tensor<2x16x4x4xf32>, tensor<16x8x4x4xf32>) -> tensor<2x8x8x8xf32>
     ```
   }];
   let arguments = !con((ins NN_FloatTensor:$x, NN_FloatTensor:$w, Optional<NN_FloatTensor>:$bias), NN_ConvAttributes);
@@ -59,7 +59,8 @@ def NN_ConvWeightGradOp : NN_ConvLikeOp<"conv_weight_grad"> {
 
     ```mlir
     %dw = nn.conv_weight_grad %x, %dy {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>,
-        pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>} : tensor<2x3x8x8xf32>, tensor<2x16x8x8xf32>
+        pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+        : (tensor<2x3x8x8xf32>, tensor<2x16x8x8xf32>) -> tensor<16x3x3x3xf32>
     ```
   }];
   let arguments = !con((ins NN_FloatTensor:$x, NN_FloatTensor:$dy, DenseI64ArrayAttr:$kernel), NN_ConvAttributes);

@@ -29,7 +29,8 @@ def NN_BatchNormOp : NN_NormOp<"batch_norm"> {
 
     ```mlir
     %y, %m, %i, %rm, %rv = nn.batch_norm %x, %scale, %bias, %mean, %variance {training = true}
-        : tensor<2x3x8x8xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>
+        : (tensor<2x3x8x8xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>)
+        -> (tensor<2x3x8x8xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>)
     ```
   }];
   let arguments = (ins NN_FloatTensor:$x, NN_FloatTensor:$scale, NN_FloatTensor:$bias, NN_FloatTensor:$mean,
@@ -37,7 +38,7 @@ def NN_BatchNormOp : NN_NormOp<"batch_norm"> {
                        DefaultValuedAttr<F64Attr, "0.9">:$momentum, DefaultValuedAttr<BoolAttr, "false">:$training);
   let results = (outs NN_FloatTensor:$result, NN_FloatTensor:$used_mean, NN_FloatTensor:$used_invstd,
                       NN_FloatTensor:$new_mean, NN_FloatTensor:$new_variance);
-  let assemblyFormat = "$x `,` $scale `,` $bias `,` $mean `,` $variance attr-dict `:` type(operands)";
+  let assemblyFormat = "$x `,` $scale `,` $bias `,` $mean `,` $variance attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_BatchNormGradOp : NN_NormOp<"batch_norm_grad"> {
@@ -49,13 +50,14 @@ def NN_BatchNormGradOp : NN_NormOp<"batch_norm_grad"> {
 
     ```mlir
     %dx, %dscale, %dbias = nn.batch_norm_grad %x, %scale, %m, %i, %dy {training = true}
-        : tensor<2x3x8x8xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<2x3x8x8xf32>
+        : (tensor<2x3x8x8xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<2x3x8x8xf32>)
+        -> (tensor<2x3x8x8xf32>, tensor<3xf32>, tensor<3xf32>)
     ```
   }];
   let arguments = (ins NN_FloatTensor:$x, NN_FloatTensor:$scale, NN_FloatTensor:$mean, NN_FloatTensor:$invstd,
                        NN_FloatTensor:$dy, DefaultValuedAttr<BoolAttr, "false">:$training);
   let results = (outs NN_FloatTensor:$dx, NN_FloatTensor:$dscale, NN_FloatTensor:$dbias);
-  let assemblyFormat = "$x `,` $scale `,` $mean `,` $invstd `,` $dy attr-dict `:` type(operands)";
+  let assemblyFormat = "$x `,` $scale `,` $mean `,` $invstd `,` $dy attr-dict `:` functional-type(operands, results)";
 }
 
 def NN_GroupNormOp : NN_NormOp<"group_norm"> {
@@ -67,7 +69,8 @@ def NN_GroupNormOp : NN_NormOp<"group_norm"> {
 
     ```mlir
     %y, %m, %i = nn.group_norm %x, %scale, %bias {groups = 2 : i64}
-        : tensor<2x4x8x8xf32>, tensor<4xf32>, tensor<4xf32>
+        : (tensor<2x4x8x8xf32>, tensor<4xf32>, tensor<4xf32>)
+        -> (tensor<2x4x8x8xf32>, tensor<2x2xf32>, tensor<2x2xf32>)
     ```
   }];
   let arguments = (ins NN_FloatTensor:$x, NN_FloatTensor:$scale, NN_FloatTensor:$bias, I64Attr:$groups,
@@ -84,13 +87,14 @@ def NN_GroupNormGradOp : NN_NormOp<"group_norm_grad"> {
 
     ```mlir
     %dx, %dscale, %dbias = nn.group_norm_grad %x, %scale, %m, %i, %dy
-        : tensor<2x4x8x8xf32>, tensor<4xf32>, tensor<2x2xf32>, tensor<2x2xf32>, tensor<2x4x8x8xf32>
+        : (tensor<2x4x8x8xf32>, tensor<4xf32>, tensor<2x2xf32>, tensor<2x2xf32>, tensor<2x4x8x8xf32>)
+        -> (tensor<2x4x8x8xf32>, tensor<4xf32>, tensor<4xf32>)
     ```
   }];
   let arguments = (ins NN_FloatTensor:$x, NN_FloatTensor:$scale, NN_FloatTensor:$mean, NN_FloatTensor:$invstd,
                        NN_FloatTensor:$dy);
   let results = (outs NN_FloatTensor:$dx, NN_FloatTensor:$dscale, NN_FloatTensor:$dbias);
-  let assemblyFormat = "$x `,` $scale `,` $mean `,` $invstd `,` $dy attr-dict `:` type(operands)";
+  let assemblyFormat = "$x `,` $scale `,` $mean `,` $invstd `,` $dy attr-dict `:` functional-type(operands, results)";
   let extraClassDeclaration = [{
     ::llvm::SmallVector<int64_t> getWorkspaceBytes(::gmc::KernelTarget target);
   }];

@@ -26,7 +26,7 @@ def NN_MaxPoolOp : NN_PoolLikeOp<"max_pool"> {
 
     ```mlir
     %y = nn.max_pool %x {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>,
-        dilations = array<i64: 1, 1>} : tensor<2x3x8x8xf32>
+        dilations = array<i64: 1, 1>} : (tensor<2x3x8x8xf32>) -> tensor<2x3x4x4xf32>
     ```
   }];
   let arguments = !con((ins NN_Tensor:$x), NN_PoolAttributes);
@@ -41,7 +41,7 @@ def NN_MaxPoolIndicesOp : NN_PoolLikeOp<"max_pool_indices"> {
 
     ```mlir
     %i = nn.max_pool_indices %x {kernel = array<i64: 2>, strides = array<i64: 2>, pads = array<i64: 0, 0>,
-        dilations = array<i64: 1>} : tensor<2x3x8xf32>
+        dilations = array<i64: 1>} : (tensor<2x3x8xf32>) -> tensor<2x3x4xi64>
     ```
   }];
   let arguments = !con((ins NN_Tensor:$x), NN_PoolAttributes);
@@ -56,7 +56,7 @@ def NN_MaxPoolGradOp : NN_PoolLikeOp<"max_pool_grad"> {
 
     ```mlir
     %dx = nn.max_pool_grad %x, %dy {kernel = array<i64: 2>, strides = array<i64: 2>, pads = array<i64: 0, 0>,
-        dilations = array<i64: 1>} : tensor<2x3x8xf32>, tensor<2x3x4xf32>
+        dilations = array<i64: 1>} : (tensor<2x3x8xf32>, tensor<2x3x4xf32>) -> tensor<2x3x8xf32>
     ```
   }];
   let arguments = !con((ins NN_FloatTensor:$x, NN_FloatTensor:$dy), NN_PoolAttributes);
@@ -72,7 +72,7 @@ def NN_AvgPoolOp : NN_PoolLikeOp<"avg_pool"> {
 
     ```mlir
     %y = nn.avg_pool %x {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>,
-        dilations = array<i64: 1, 1>, count_include_pad = true} : tensor<2x3x8x8xf32>
+        dilations = array<i64: 1, 1>, count_include_pad = true} : (tensor<2x3x8x8xf32>) -> tensor<2x3x8x8xf32>
     ```
   }];
   let arguments = !con((ins NN_FloatTensor:$x), NN_PoolAttributes,
@@ -88,7 +88,7 @@ def NN_AvgPoolGradOp : NN_PoolLikeOp<"avg_pool_grad"> {
 
     ```mlir
     %dx = nn.avg_pool_grad %dy {input = array<i64: 8>, kernel = array<i64: 2>, strides = array<i64: 2>,
-        pads = array<i64: 0, 0>, dilations = array<i64: 1>} : tensor<2x3x4xf32>
+        pads = array<i64: 0, 0>, dilations = array<i64: 1>} : (tensor<2x3x4xf32>) -> tensor<2x3x8xf32>
     ```
   }];
   let arguments = !con((ins NN_FloatTensor:$dy, DenseI64ArrayAttr:$input), NN_PoolAttributes,

@@ -3,6 +3,7 @@
 #include "passes/Lowering/DivideHostKernels.h"
 #include "dialects/Interfaces/KernelBuilder.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
@@ -100,6 +101,8 @@ SmallVector<HostLaunch> divideHostKernel(func::FuncOp kernel) {
                                               });
                         });
     func::ReturnOp::create(b, loc);
+    // Local arrays of an iteration: one for all iterations, which run one after the other, or the stack would grow.
+    part.walk([&](memref::AllocaOp local) { local->moveBefore(to, to->begin()); });
     launches.push_back(std::move(launch));
   }
   kernel.erase();
