@@ -16,8 +16,16 @@ namespace gmc::planning::detail {
 
 namespace {
 
+/// Static orders, by decreasing keys: W span of slots, A area, T the fullest slot crossed, U end, L early start. Each
+/// of them decides some public instance at once that the others do not.
+constexpr const char *orders[] = {"WAT", "AWT", "U", "TAW", "WU", "WL", "TWA"};
+constexpr int orderCount = 7;
+
 class Search {
 public:
+  /// The orders as they are, then each behind what the failures so far have taught.
+  static constexpr int variants = 2 * orderCount;
+
   Search(const PackItems &problem, int64_t capacity) : items(problem.items), slots(problem.slots), capacity(capacity) {
     size_t n = items.size();
     neighbours.resize(n);
@@ -65,31 +73,26 @@ private:
     order.resize(n);
     std::iota(order.begin(), order.end(), 0);
     auto span = [&](int32_t i) { return int64_t(items[i].hi - items[i].lo) + 1; };
-    auto area = [&](int32_t i) { return double(items[i].size) * double(span(i)); };
-    std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-      if (variant >= 3 && weight[a] != weight[b])
-        return weight[a] > weight[b];
-      switch (variant % 3) {
-      case 0: // span, area, contention
-        if (span(a) != span(b))
-          return span(a) > span(b);
-        if (area(a) != area(b))
-          return area(a) > area(b);
-        break;
-      case 1: // contention, area, span
-        if (fullest[a] != fullest[b])
-          return fullest[a] > fullest[b];
-        if (area(a) != area(b))
-          return area(a) > area(b);
-        break;
-      default: // contention, span, area
-        if (fullest[a] != fullest[b])
-          return fullest[a] > fullest[b];
-        if (span(a) != span(b))
-          return span(a) > span(b);
-        if (area(a) != area(b))
-          return area(a) > area(b);
+    auto value = [&](char key, int32_t i) {
+      switch (key) {
+      case 'W':
+        return double(span(i));
+      case 'A':
+        return double(items[i].size) * double(span(i));
+      case 'T':
+        return double(fullest[i]);
+      case 'U':
+        return double(items[i].hi);
+      default:
+        return -double(items[i].lo);
       }
+    };
+    std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      if (variant >= orderCount && weight[a] != weight[b])
+        return weight[a] > weight[b];
+      for (const char *key = orders[variant % orderCount]; *key; ++key)
+        if (double x = value(*key, a), y = value(*key, b); x != y)
+          return x > y;
       return a < b;
     });
     rank.resize(n);
@@ -243,7 +246,7 @@ std::optional<Placement> searchPacking(const PackItems &problem, int64_t capacit
   for (int run = 0; work.left > 0; ++run) {
     WorkBudget part{std::min(slice, work.left)};
     int64_t before = part.left;
-    Search::Outcome outcome = search.run(run % 6, part);
+    Search::Outcome outcome = search.run(run % Search::variants, part);
     work.spend(before - part.left);
     if (outcome == Search::Outcome::Found)
       return search.placement();
@@ -251,7 +254,7 @@ std::optional<Placement> searchPacking(const PackItems &problem, int64_t capacit
       exhausted = true;
       return std::nullopt;
     }
-    if (run % 6 == 5)
+    if (run % Search::variants == Search::variants - 1)
       slice *= 2;
   }
   return std::nullopt;

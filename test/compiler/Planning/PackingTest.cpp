@@ -173,10 +173,10 @@ TEST(Packing, PublicInstances) {
       EXPECT_EQ(solution.height, solution.lowerBound);
     if (name == "resnet50.csv" || name == "bert_base.csv")
       EXPECT_LE(double(solution.height), 1.002 * double(solution.lowerBound));
-    if (name[0] != 'A' && name[0] != 'F' && name[0] != 'H' && name[0] != 'K' && name[0] != 'C')
+    if (name.find(".1048576.") == std::string::npos || name[0] == 'I') // I is not solved within seconds
       continue;
     problem.capacity = 1048576;
-    PackSolution within = pack(problem, 2);
+    PackSolution within = pack(problem, 1);
     EXPECT_TRUE(within.found) << name;
     EXPECT_TRUE(validatePacking(problem, within)) << name;
   }
