@@ -34,7 +34,7 @@ unsigned ringSlots(int64_t microBatch, unsigned workers);
 /// 64), and each worker's touched stack and scratch. `imageLike` adds the decoder's scratch (ImageScratchBytes).
 uint64_t ringBytes(uint64_t batchBytes, int64_t microBatch, unsigned workers, bool imageLike);
 
-/// Touched stack, buffers and bookkeeping of one worker thread (measured: see test/runtime/memory-test.cpp).
+/// Touched stack, buffers and bookkeeping of one worker thread (measured: see test/runtime/MemoryTest.cpp).
 constexpr uint64_t WorkerBytes = 128 << 10;
 /// Rows, coefficients and zlib windows of one image being decoded; an image that needs more is refused.
 constexpr uint64_t ImageScratchBytes = 4 << 20;

@@ -51,7 +51,7 @@ Metadata parseMetadata(const GmcModel &model);
 
 /// Host bytes of the trainer's process apart from arena, ring and libraries: code and data it touches, C library,
 /// main stack, JSON and option parsing, `threads` pool stacks, `tensors` bookkeeping. Measured in
-/// test/runtime/memory-test.cpp, rounded up.
+/// test/runtime/MemoryTest.cpp, rounded up.
 uint64_t processReserve(unsigned threads, uint64_t tensors);
 
 } // namespace gmc::rt
