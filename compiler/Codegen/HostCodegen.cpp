@@ -47,6 +47,23 @@ llvm::Expected<std::pair<std::string, std::string>> resolveHostArch(StringRef ar
   return failure("unknown host architecture '" + arch + "': use native, x86-64-v3 or x86-64-v4");
 }
 
+std::vector<char> constantBytes(DenseElementsAttr value) {
+  std::vector<char> bytes;
+  if (value.getElementType().isInteger(1)) {
+    for (bool v : value.getValues<bool>())
+      bytes.push_back(v);
+    return bytes;
+  }
+  if (value.isSplat()) {
+    ArrayRef<char> one = value.getRawData();
+    for (int64_t i = 0; i < value.getNumElements(); ++i)
+      bytes.insert(bytes.end(), one.begin(), one.end());
+    return bytes;
+  }
+  ArrayRef<char> raw = value.getRawData();
+  return std::vector<char>(raw.begin(), raw.end());
+}
+
 namespace {
 
 /// f32 exp, log, erf and tanh as polynomials: they vectorize, and give the same bits on every machine. f64 calls libm.

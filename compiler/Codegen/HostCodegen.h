@@ -3,6 +3,7 @@
 #define GMC_COMPILER_CODEGEN_HOSTCODEGEN_H
 
 #include "compiler/Codegen/ModelImage.h"
+#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -22,6 +23,9 @@ llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitHostObject(mlir::ModuleO
 
 /// The CPU name and feature string that `arch` stands for; an error for a name LLVM does not know.
 llvm::Expected<std::pair<std::string, std::string>> resolveHostArch(llvm::StringRef arch);
+
+/// Contents of a constant as it lies in memory: row-major, booleans one byte each.
+std::vector<char> constantBytes(mlir::DenseElementsAttr value);
 
 } // namespace gmc
 

@@ -25,24 +25,6 @@ struct JitProgram::Impl {
   ~Impl() { std::free(arena); }
 };
 
-/// Contents of a non-splat constant as it lies in memory: booleans one byte each.
-static std::vector<char> constantBytes(DenseElementsAttr value) {
-  std::vector<char> bytes;
-  if (value.getElementType().isInteger(1)) {
-    for (bool v : value.getValues<bool>())
-      bytes.push_back(v);
-    return bytes;
-  }
-  if (value.isSplat()) {
-    ArrayRef<char> one = value.getRawData();
-    for (int64_t i = 0; i < value.getNumElements(); ++i)
-      bytes.insert(bytes.end(), one.begin(), one.end());
-    return bytes;
-  }
-  ArrayRef<char> raw = value.getRawData();
-  return std::vector<char>(raw.begin(), raw.end());
-}
-
 /// Places every storage: arguments, constants and outputs for the whole run, the rest by lifetime; a result overwrites an
 /// operand that dies where its kernel allows it.
 struct Placement {

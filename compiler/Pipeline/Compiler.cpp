@@ -7,6 +7,7 @@
 #include "mlir/IR/Verifier.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/xxhash.h"
+#include "onnx/onnx_pb.h"
 #include <chrono>
 
 using namespace mlir;
@@ -80,6 +81,13 @@ std::map<std::string, int64_t> reserveParts(const CompileRequest &request, const
   uint64_t tables = 256 * (plan.image.programs[0].steps.size() + plan.image.programs[1].steps.size()) + (1 << 20);
   uint64_t shuffle = 8 * request.shuffleBufferMax;
   return {{"process", process}, {"ring", ring}, {"program", tables}, {"shuffle", shuffle}};
+}
+
+bool usesOp(const OnnxModel &model, StringRef type) {
+  for (const onnx::NodeProto &node : model.graph().node())
+    if (node.op_type() == type)
+      return true;
+  return false;
 }
 
 /// Collects what MLIR reports while `body` runs.
@@ -178,7 +186,7 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
     diagnostics.input("no device profile for --arch=" + request.arch + ": use sm_75, sm_80, sm_86, sm_89 or sm_90");
     return nullptr;
   }
-  bool batchNorm = request.training.bnTrain && model.usesOp("BatchNormalization");
+  bool batchNorm = request.training.bnTrain && usesOp(model, "BatchNormalization");
   auto splits = batchSplits(request, batchNorm);
   if (!splits) {
     diagnostics.input(llvm::toString(splits.takeError()));
@@ -248,6 +256,7 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
   } else {
     result->plan = bestPlan->plan;
     result->image = std::move(bestPlan->image);
+    result->image.hash = model.hash();
     result->module = std::move(best->module);
     result->weights = std::move(best->weights);
     result->notes = best->notes;
@@ -260,7 +269,7 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
     result->plan.levers = levers(candidates, result->plan.arenaBytes, best->reserveBytes, result->plan.predictedStepMs,
                                  best->split.microBatch);
   }
-  result->plan.model = model.path();
+  result->plan.model = model.getPath();
   result->plan.unconstrainedStepMs = fastest;
   result->plan.floorBytes = floor;
   result->plan.boundBytes = bound;

@@ -1,54 +1,133 @@
 //===- Compile.cpp - gmc compile ------------------------------------------------------------------------===//
 
+#include "compiler/Codegen/HostCodegen.h"
+#include "compiler/Codegen/LinkTrainer.h"
+#include "compiler/Planning/PlanJson.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
-#include "tools/gmc/Options.h"
+#include "tools/gmc/TrainOptions.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
 
 namespace gmc {
 
 namespace {
 struct CompileOptions {
-  ModelOptions model;
-  std::string output = "-", phase = "import";
+  TrainOptions train;
+  std::string output, phase, emit = "exe";
+  bool timing = false;
 };
 } // namespace
 
+static llvm::Error printModule(llvm::StringRef output, mlir::ModuleOp module) {
+  return writeFileAtomically(output, [&](llvm::raw_ostream &os) {
+    mlir::OpPrintingFlags flags;
+    flags.elideLargeElementsAttrs(64);
+    module->print(os, flags);
+    return llvm::Error::success();
+  });
+}
+
+/// --compile-to=import and train: the IR after the phase. It holds no weights.
+static int stopEarly(const CompileOptions &options, const OnnxModel &model, CompileRequest &request,
+                     mlir::MLIRContext &context) {
+  Diagnostics diagnostics;
+  request.import.needWeights = false;
+  request.import.batch = request.microBatch.value_or(request.batch);
+  ImportedModel imported = importModel(context, model, request.import, diagnostics);
+  diagnostics.print(llvm::errs(), options.train.model.model);
+  if (!imported.module)
+    return diagnostics.exitCode() == ExitInternal ? internalError("import of " + options.train.model.model + " failed")
+                                                  : diagnostics.exitCode();
+  if (options.phase == "train") {
+    auto forward = imported.module->lookupSymbol<mlir::func::FuncOp>("forward");
+    TrainingNotes notes;
+    auto micro = buildMicro(forward, request.training, notes);
+    if (failed(micro) || failed(buildUpdate(*micro, request.training)) || failed(buildEval(forward, request.training)))
+      return ExitUnsupported;
+  }
+  llvm::Error error = printModule(options.output.empty() ? "-" : options.output, *imported.module);
+  return error ? usageError(std::move(error)) : ExitOk;
+}
+
 static int runCompile(const CompileOptions &options) {
-  auto model = loadModel(options.model.model);
+  auto model = loadModel(options.train.model.model);
   if (!model)
     return ExitUsage;
-  auto import = toImportOptions(options.model, *model);
-  if (!import)
-    return usageError(import.takeError());
-  auto batch = effectiveBatch(options.model, *model);
-  if (!batch)
-    return usageError(batch.takeError());
-  import->batch = *batch;
-  import->needWeights = false; // the IR holds no weights
+  const std::string &typed = options.train.target;
+  if (typed == "cuda" || typed == "sim")
+    return usageError("this build has no code generation for --target=" + typed +
+                      "; use --target=host, or gmc plan, which answers for cuda without it");
+  auto request = toRequest(options.train, *model, planning::PlanTarget::Host);
+  if (!request)
+    return usageError(request.takeError());
   mlir::DialectRegistry registry;
   registerImportDialects(registry);
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  if (!options.phase.empty())
+    return stopEarly(options, *model, *request, context);
+  if (typed.empty())
+    llvm::errs() << "gmc: note: this build has no code generation for cuda; compiling for the host\n";
+  if (!request->budgetBytes)
+    return usageError("--vram is required: the budget of the trainer, such as --vram=4GB");
+  std::string output = options.output.empty()
+                           ? (llvm::sys::path::stem(options.train.model.model) + "-trainer").str()
+                           : options.output;
+  llvm::StringRef folder = llvm::sys::path::parent_path(output);
+  if (!folder.empty() && !llvm::sys::fs::is_directory(folder))
+    return usageError("the folder of -o " + output + " does not exist");
+  if (!llvm::sys::fs::can_write(folder.empty() ? "." : folder))
+    return usageError("cannot write into the folder of -o " + output);
+  auto kit = findLinkKit(llvm::sys::fs::getMainExecutable(nullptr, reinterpret_cast<void *>(&registerCompile)));
+  if (!kit)
+    return usageError(kit.takeError());
   Diagnostics diagnostics;
-  ImportedModel imported = importModel(context, *model, *import, diagnostics);
-  diagnostics.print(llvm::errs(), options.model.model);
-  if (!imported.module)
-    return diagnostics.exitCode() == ExitInternal ? internalError("import of " + options.model.model + " failed")
+  auto compiled = compilePlan(context, *model, *request, diagnostics);
+  diagnostics.print(llvm::errs(), options.train.model.model);
+  if (!compiled)
+    return diagnostics.exitCode() == ExitInternal ? internalError("compiling " + options.train.model.model + " failed")
                                                   : diagnostics.exitCode();
-  llvm::Error error = writeFileAtomically(options.output, [&](llvm::raw_ostream &os) {
-    mlir::OpPrintingFlags flags;
-    flags.elideLargeElementsAttrs(64);
-    imported.module->print(os, flags);
-    return llvm::Error::success();
-  });
-  return error ? usageError(std::move(error)) : ExitOk;
+  if (!compiled->plan.fits) {
+    printNoFit(llvm::errs(), *compiled, *request);
+    return ExitDoesNotFit;
+  }
+  llvm::Error error = llvm::Error::success();
+  if (options.emit == "exe") {
+    error = writeTrainer(*compiled, *request, *kit, output);
+  } else if (options.emit == "plan") {
+    error = writeFileAtomically(output, [&](llvm::raw_ostream &os) {
+      os << planning::planToJson(compiled->plan, true);
+      return llvm::Error::success();
+    });
+  } else {
+    HostCodegenOptions codegen;
+    codegen.arch = request->arch;
+    codegen.emitLlvmText = options.emit == "llvm";
+    auto object = emitHostObject(*compiled->module, compiled->image, codegen);
+    error = !object ? object.takeError() : writeFileAtomically(output, [&](llvm::raw_ostream &os) {
+      os << (*object)->getBuffer();
+      return llvm::Error::success();
+    });
+  }
+  if (error)
+    return usageError(std::move(error));
+  printPlan(llvm::outs(), *compiled, *request);
+  llvm::outs() << "wrote " << output << (options.emit == "exe" ? " and " + output + ".safetensors" : std::string()) << "\n";
+  if (options.timing)
+    llvm::outs() << llvm::format("planned in %.2f s\n", compiled->planSeconds);
+  return ExitOk;
 }
 
 void registerCompile(CLI::App &app, int &exitCode) {
   auto options = std::make_shared<CompileOptions>();
-  CLI::App *command = app.add_subcommand("compile", "Compile a model; this release stops at --compile-to=import");
-  addModelOptions(*command, options->model);
-  command->add_option("-o", options->output, "output file; - is stdout");
-  command->add_option("--compile-to", options->phase, "phase to stop after: import")->required()->check(CLI::IsMember({"import"}));
+  CLI::App *command = app.add_subcommand("compile", "Compile a model into a trainer that stays within a memory budget");
+  addTrainOptions(*command, options->train);
+  command->add_option("-o", options->output, "the trainer; its weights go to OUT.safetensors");
+  command->add_option("--emit", options->emit, "exe, plan, llvm or obj")->check(CLI::IsMember({"exe", "plan", "llvm", "obj"}));
+  command->add_option("--compile-to", options->phase, "print the IR after this phase: import, train")
+      ->check(CLI::IsMember({"import", "train"}));
+  command->add_flag("--timing", options->timing, "print how long the phases took");
+  addUnavailableOptions(*command, {"--dump-phases-to"});
   command->callback([options, &exitCode] { exitCode = runCompile(*options); });
 }
 

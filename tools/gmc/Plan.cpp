@@ -1,0 +1,65 @@
+//===- Plan.cpp - gmc plan ------------------------------------------------------------------------------===//
+
+#include "compiler/Planning/PlanJson.h"
+#include "mlir/IR/MLIRContext.h"
+#include "tools/gmc/TrainOptions.h"
+
+namespace gmc {
+
+namespace {
+struct PlanCommand {
+  TrainOptions train;
+  std::string json;
+  bool frontier = false;
+};
+} // namespace
+
+static int runPlan(const PlanCommand &command) {
+  auto model = loadModel(command.train.model.model);
+  if (!model)
+    return ExitUsage;
+  planning::PlanTarget target = planning::PlanTarget::Cuda;
+  if (!command.train.target.empty() && !planning::fromString(command.train.target, target))
+    return usageError("--target=" + command.train.target);
+  auto request = toRequest(command.train, *model, target);
+  if (!request)
+    return usageError(request.takeError());
+  request->import.needWeights = false;
+  mlir::DialectRegistry registry;
+  registerImportDialects(registry);
+  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  Diagnostics diagnostics;
+  auto compiled = compilePlan(context, *model, *request, diagnostics);
+  diagnostics.print(llvm::errs(), command.train.model.model);
+  if (!compiled)
+    return diagnostics.exitCode() == ExitInternal ? internalError("planning " + command.train.model.model + " failed")
+                                                  : diagnostics.exitCode();
+  if (!command.json.empty())
+    if (auto error = writeFileAtomically(command.json, [&](llvm::raw_ostream &os) {
+          os << planning::planToJson(compiled->plan, command.frontier);
+          return llvm::Error::success();
+        }))
+      return usageError(std::move(error));
+  if (compiled->plan.fits)
+    printPlan(command.json == "-" ? llvm::errs() : llvm::outs(), *compiled, *request);
+  else
+    printNoFit(llvm::errs(), *compiled, *request);
+  if (command.frontier && compiled->plan.fits) {
+    llvm::outs() << "frontier (budget bytes, step ms, micro-batch):\n";
+    for (const planning::FrontierPoint &point : compiled->plan.points)
+      llvm::outs() << "  " << point.budgetBytes << "  " << llvm::format("%.3f", point.stepMs) << "  " << point.microBatch << "\n";
+  }
+  return compiled->plan.fits ? ExitOk : ExitDoesNotFit;
+}
+
+void registerPlan(CLI::App &app, int &exitCode) {
+  auto command = std::make_shared<PlanCommand>();
+  CLI::App *sub = app.add_subcommand("plan", "Does it fit, at which cost, what is at the peak, what would help");
+  addTrainOptions(*sub, command->train);
+  sub->add_option("--json", command->json, "write the plan here; - is stdout");
+  sub->add_flag("--frontier", command->frontier, "every trade between memory and time");
+  addUnavailableOptions(*sub, {"--html", "--dump-remat", "--samples", "--epochs"});
+  sub->callback([command, &exitCode] { exitCode = runPlan(*command); });
+}
+
+} // namespace gmc
