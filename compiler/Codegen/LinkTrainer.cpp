@@ -44,7 +44,7 @@ Error linkTrainer(MemoryBufferRef object, StringRef kitFolder, StringRef output)
   }
   auto kit = [&](const char *name) { return (kitFolder + "/" + name).str(); };
   std::vector<std::string> words = {
-      "ld.lld", "-o", output.str(), "-pie", "--gc-sections", "--eh-frame-hdr", "-z", "relro", "-z", "noexecstack",
+      "ld.lld", "-o", output.str(), "-pie", "--gc-sections", "--as-needed", "--eh-frame-hdr", "-z", "relro", "-z", "noexecstack",
       "--strip-debug", "-dynamic-linker", "/lib64/ld-linux-x86-64.so.2", kit("Scrt1.o"), kit("crti.o"),
       kit("crtbeginS.o"), objectPath.str().str(), "--start-group", kit("libgmc_rt.a"), kit("libturbojpeg.a"),
       kit("libpng16.a"), kit("libz.a"), kit("libstdc++.a"), kit("libgcc.a"), kit("libgcc_eh.a"),
