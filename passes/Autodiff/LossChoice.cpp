@@ -98,11 +98,12 @@ FailureOr<LossChoice> chooseLoss(func::FuncOp forward, const TrainingOptions &op
                                            << outputList(forward), failure();
   }
 
-  if (kind == "auto") {
+  if (name.empty() && (kind == "auto" || kind == "output"))
     for (unsigned i = 0; i < forward.getNumResults(); ++i)
-      if (name.empty() && resultName(forward, i) == "loss" && outputType(forward, i).getNumElements() == 1 &&
+      if (resultName(forward, i) == "loss" && outputType(forward, i).getNumElements() == 1 &&
           isFloat(outputType(forward, i)))
         return LossChoice{LossChoice::Output, i, nullptr};
+  if (kind == "auto") {
     RankedTensorType type = outputType(forward, choice.output);
     bool classes = isFloat(type) && ((type.getRank() == 2 && type.getDimSize(1) > 1) || type.getRank() == 3);
     if (!classes)

@@ -46,6 +46,7 @@ struct TrainingNotes {
   std::string labelName;           ///< name of the argument that takes the labels; empty when the loss needs none
   mlir::RankedTensorType labelType; ///< null when there is no label
   bool classification = false;     ///< @eval has a correct_count
+  int64_t classes = 0;             ///< of a classification
   std::vector<std::string> notes;  ///< things to tell the user
 };
 
