@@ -121,9 +121,10 @@ double totalCost(const RematProblem &problem) {
 /// Solves from several starting sequences; keeps the cheapest that fits.
 class Solver {
 public:
-  /// `beamShare`: of the beam's width; less where many budgets are solved.
-  Solver(const RematProblem &problem, int effort, double beamShare = 1)
-      : problem(problem), effort(std::clamp(effort, 1, 5)), beamShare(beamShare), timeline(problem),
+  /// `beamShare`: of the beam's width; less where many budgets are solved. `quick`: only the narrowest beam, and a tenth of
+  /// the work of everything else: a frontier solves dozens of budgets.
+  Solver(const RematProblem &problem, int effort, double beamShare = 1, bool quick = false)
+      : problem(problem), effort(std::clamp(effort, 1, 5)), beamShare(beamShare), quick(quick), timeline(problem),
         unconstrained(leastPeakOrder(problem, this->effort)), base(totalCost(problem)),
         boundBytes(rematBoundBytes(problem)) {
     timeline.simulate(unconstrained);
@@ -158,7 +159,7 @@ public:
           continue;
         for (bool gradual : {false, true}) {
           Sequence sequence = *start;
-          int64_t work = (anyWillDo ? 40'000'000 : 200'000'000) * int64_t(effort);
+          int64_t work = (anyWillDo ? 40'000'000 : 200'000'000) * int64_t(effort) / (quick ? 10 : 1);
           if (!lower(sequence, budget, gradual, work))
             continue;
           consider(sequence);
@@ -183,13 +184,15 @@ public:
         // The work of a layer grows with about the square of the nodes.
         double scale = beamShare * std::min(1.0, std::pow(48.0 / double(problem.nodes.size()), 2));
         auto scaled = [&](int width) { return std::max(50, int(width * effort * scale)); };
-        search(200, BeamMode::Narrow);
-        search(scaled(1000), BeamMode::Exact);
-        search(scaled(1500), BeamMode::Early);
-        search(scaled(5000), BeamMode::Narrow);
+        search(quick ? 40 : 200, BeamMode::Narrow);
+        if (!quick) {
+          search(scaled(1000), BeamMode::Exact);
+          search(scaled(1500), BeamMode::Early);
+          search(scaled(5000), BeamMode::Narrow);
+        }
       }
       if (found && !proved && !anyWillDo) {
-        int64_t work = 25'000'000 * int64_t(effort);
+        int64_t work = 25'000'000 * int64_t(effort) / (quick ? 10 : 1);
         improveSequence(problem, best, budget, work);
         timeline.simulate(best);
       }
@@ -215,6 +218,7 @@ public:
   const RematProblem &problem;
   int effort;
   double beamShare;
+  bool quick;
   Timeline timeline;
   Sequence unconstrained;
   double base;
@@ -232,7 +236,7 @@ namespace {
 /// Evicts as far down as it goes, then halves the span between what is proved or failed and what was found.
 RematResult findFloor(Solver &solver) {
   RematResult best = solver.solve(solver.unconstrainedPeak);
-  bool large = solver.problem.nodes.size() > beamLimit;
+  bool large = solver.quick || solver.problem.nodes.size() > beamLimit;
   int64_t low = solver.boundBytes - 1; // low fails, best.peak is found
   while (large) {
     RematResult next = solver.solve(best.peak - best.peak / 16 - 1, &best.order, true);
@@ -267,7 +271,7 @@ RematResult rematFloor(const RematProblem &problem, int effort) {
 }
 
 std::vector<RematSchedule> rematFrontier(const RematProblem &problem, int points, int effort) {
-  Solver solver(problem, effort, 0.15);
+  Solver solver(problem, effort, 0.15, /*quick=*/effort <= 2);
   std::vector<RematSchedule> all{solver.solve(solver.unconstrainedPeak)};
   RematSchedule floor = findFloor(solver);
   int64_t top = all[0].peak, span = top - floor.peak;
