@@ -78,11 +78,11 @@ public:
       return best;
     }
     if (hasCapacity) {
-      search(target, 700'000'000, exhausted);
+      search(target, 500'000'000, exhausted);
       if (!done() && !exhausted)
         improve();
       if (!done() && !exhausted)
-        search(target, 1'500'000'000, exhausted);
+        search(target, 700'000'000, exhausted);
       return best;
     }
     // Step down until the search fails; small problems end with a proof of optimality.
