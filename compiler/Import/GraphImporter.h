@@ -35,6 +35,7 @@ private:
     bool failed = false;  ///< it could not be imported: what depends on it is skipped silently
     int producer = -1;    ///< index into edges
     int initializer = -1; ///< index into model.initializers()
+    bool isFloat = true;  ///< a gradient can flow through it; set before unused ops go, and their values with them
   };
   /// An imported (or failed) node: how values depend on each other.
   struct Edge {

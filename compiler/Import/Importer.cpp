@@ -3,6 +3,7 @@
 #include "compiler/Import/Importer.h"
 #include "compiler/Import/GraphImporter.h"
 #include "compiler/Import/OnnxNode.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
@@ -140,6 +141,9 @@ ImportedModel GraphImporter::run() {
     returnOutputs(wanted);
   bool complete = !function.getBody().front().empty() &&
                   function.getBody().front().back().hasTrait<OpTrait::IsTerminator>();
+  for (Named &named : values) // one that could not be imported is taken for a float
+    if (named.value)
+      named.isFloat = isa<FloatType>(getElementTypeOrSelf(named.value.getType()));
   if (complete)
     dropUnused();
   assignRoles(options.lossOutputs.empty() ? wanted : options.lossOutputs);

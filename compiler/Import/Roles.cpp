@@ -49,13 +49,8 @@ void GraphImporter::findFoldable(ArrayRef<std::string> wanted) {
       foldable[i] = source.elements == 0 || (source.elements == 1 && onlyElementwise(source.name, 0));
 }
 
-/// Whether a gradient can flow through a value; one that could not be imported is taken for a float.
-bool GraphImporter::isFloatValue(int index) const {
-  if (!values[index].value)
-    return true;
-  auto type = dyn_cast<RankedTensorType>(values[index].value.getType());
-  return type && isa<FloatType>(type.getElementType());
-}
+/// Whether a gradient can flow through a value.
+bool GraphImporter::isFloatValue(int index) const { return values[index].isFloat; }
 
 void GraphImporter::assignRoles(ArrayRef<std::string> lossOutputs) {
   // Walk back from the loss through positions that have a gradient.

@@ -73,12 +73,13 @@ static ImportNode::Results importTranspose(ImportNode &n) {
 static ImportNode::Results importConcat(ImportNode &n) {
   if (n.opset >= 4 && !n.hasAttr("axis"))
     return n.error("attribute axis is missing");
-  auto axis = axisIn(n, n.intAttr("axis", 1), n.rank(0));
+  auto axis = axisIn(n, n.intAttr("axis", 1), std::max<int64_t>(1, n.rank(0)));
   if (failed(axis))
     return failure();
   SmallVector<Value> inputs;
+  // Exporters of shape arithmetic concatenate scalars with vectors of one element, and runtimes let them.
   for (size_t i = 0; i < n.numInputs(); ++i)
-    inputs.push_back(n.in(i));
+    inputs.push_back(n.rank(i) == 0 ? reshapeTo(n, n.in(i), {1}) : n.in(i));
   return one(concatenated(n, inputs, *axis));
 }
 

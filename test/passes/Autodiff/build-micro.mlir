@@ -1,0 +1,40 @@
+// RUN: gmc-opt %s --build-micro -split-input-file | FileCheck %s
+// RUN: gmc-opt %s --build-micro="loss=mse bn-train=false input-grads=true" | FileCheck %s --check-prefix=MSE
+
+// CHECK-LABEL: func @micro
+// CHECK-SAME: %[[X:[^:]*]]: tensor<8x4xf32> {nn.name = "x", nn.role = "input"}
+// CHECK-SAME: %[[LABEL:[^:]*]]: tensor<8xi64> {nn.name = "label", nn.role = "label"}
+// CHECK-SAME: %[[ROWS:[^:]*]]: tensor<1xi64> {nn.role = "valid_samples"}
+// CHECK-NOT: rng
+// CHECK-SAME: %[[S:[^:]*]]: tensor<4xf32> {nn.name = "s", nn.role = "parameter"}
+// CHECK-SAME: %[[M:[^:]*]]: tensor<4xf32> {nn.name = "m", nn.role = "state"}
+// CHECK-SAME: %[[V:[^:]*]]: tensor<4xf32> {nn.name = "v", nn.role = "state"}
+// CHECK-SAME: -> (tensor<1xf32> {nn.role = "loss_sum"}, tensor<1xf32> {nn.role = "valid_count"},
+// CHECK-SAME: tensor<4xf32> {nn.name = "s", nn.role = "gradient"}, tensor<4xf32> {nn.name = "b", nn.role = "gradient"},
+// CHECK-SAME: tensor<4xf32> {nn.name = "m", nn.role = "state"}, tensor<4xf32> {nn.name = "v", nn.role = "state"})
+
+// Batch statistics, which move the running ones.
+// CHECK: %[[Y:.*]], %[[UM:.*]], %[[UI:.*]], %[[NM:.*]], %[[NV:.*]] = nn.batch_norm %[[X]], %[[S]], %{{.*}}, %[[M]], %[[V]] {training = true}
+// CHECK: %[[SUM:.*]], %[[COUNT:.*]] = nn.softmax_cross_entropy %[[Y]], %[[LABEL]] valid %[[ROWS]]
+// CHECK: %[[ONE:.*]] = nn.constant {nn.backward} dense<1.0
+// CHECK: %[[DY:.*]] = nn.softmax_cross_entropy_grad %[[Y]], %[[LABEL]], %[[ONE]] valid %[[ROWS]] {nn.backward}
+// CHECK: %{{.*}}, %[[DS:.*]], %[[DB:.*]] = nn.batch_norm_grad %[[X]], %[[S]], %[[UM]], %[[UI]], %[[DY]] {nn.backward, training = true}
+// CHECK: return %[[SUM]], %[[COUNT]], %[[DS]], %[[DB]], %[[NM]], %[[NV]]
+
+// Frozen statistics are constants; the gradient of the input comes after those of parameters.
+// MSE-LABEL: func @micro
+// MSE-SAME: tensor<8x4xf32> {nn.name = "label", nn.role = "label"}
+// MSE-SAME: {nn.name = "m", nn.role = "constant"}
+// MSE-SAME: tensor<8x4xf32> {nn.name = "x", nn.role = "gradient"})
+// MSE: nn.batch_norm
+// MSE-NOT: training = true
+// MSE: nn.mse_loss
+func.func @forward(%x: tensor<8x4xf32> {nn.name = "x", nn.role = "input"},
+                   %s: tensor<4xf32> {nn.name = "s", nn.role = "parameter"},
+                   %b: tensor<4xf32> {nn.name = "b", nn.role = "parameter"},
+                   %m: tensor<4xf32> {nn.name = "m", nn.role = "constant"},
+                   %v: tensor<4xf32> {nn.name = "v", nn.role = "constant"})
+    -> (tensor<8x4xf32> {nn.name = "y", nn.role = "output"}) {
+  %y, %um, %ui, %nm, %nv = nn.batch_norm %x, %s, %b, %m, %v : (tensor<8x4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) -> (tensor<8x4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>)
+  return %y : tensor<8x4xf32>
+}
