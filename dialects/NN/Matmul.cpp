@@ -153,6 +153,10 @@ void MatmulOp::emitKernel(KernelBuilder &kernel) {
   });
 }
 
+// Attention.cpp, Einsum.cpp: compositions of products.
+ImportNode::Results importAttention(ImportNode &n);
+ImportNode::Results importEinsum(ImportNode &n);
+
 //===- Import -------------------------------------------------------------------------------------------===//
 
 /// NumPy's matmul: a vector on the left is a row, on the right a column, and that dimension is dropped again.
@@ -218,6 +222,8 @@ void registerMatmulOps(NNDialect *dialect) {
 }
 
 void registerMatmulImports(ImportRegistry &r) {
+  r.add("Attention", {.import = importAttention});
+  r.add("Einsum", {.import = importEinsum});
   r.add("MatMul", {.import = importMatMul});
   r.add("Gemm", {.import = importGemm});
 }
