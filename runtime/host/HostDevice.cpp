@@ -133,12 +133,4 @@ std::string HostDevice::missing(const GmcModel &model) {
   return lines;
 }
 
-std::unique_ptr<Device> createDevice(const GmcModel &model, int index) {
-  if (model.target != GMC_TARGET_HOST)
-    throw usageError("this executable holds no runtime for target " + std::to_string(model.target));
-  if (index != 0)
-    throw usageError("--device=" + std::to_string(index) + ": the host target has only device 0");
-  return std::make_unique<HostDevice>(model.threads);
-}
-
 } // namespace gmc::rt

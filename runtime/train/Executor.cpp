@@ -215,7 +215,9 @@ void Executor::loadWeights(const std::string &path, bool checkHash) {
     throw usageError("the weights in " + path + " do not fit this model:" + problems);
 }
 
-void Executor::saveWeights(const std::string &path) {
+void Executor::saveWeights(const std::string &path, std::map<std::string, std::string> metadata) {
+  metadata["format"] = "pt";
+  metadata["gmc.model"] = hashString();
   std::vector<SafetensorsEntry> entries;
   std::vector<const GmcTensor *> sources;
   for (uint32_t i = 0; i < theModel.numTensors; ++i) {
@@ -225,7 +227,7 @@ void Executor::saveWeights(const std::string &path) {
     entries.push_back({tensor.name, tensor.dtype, {tensor.dims, tensor.dims + tensor.rank}});
     sources.push_back(&tensor);
   }
-  writeSafetensors(path, entries, {{"format", "pt"}, {"gmc.model", hashString()}},
+  writeSafetensors(path, entries, metadata,
                    [&](size_t index, const auto &sink) { saveTensor(*sources[index], sink); });
 }
 

@@ -5,6 +5,7 @@
 #include "gmc/Device.h"
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -50,8 +51,9 @@ public:
   /// Error(ExitUsage). With `checkHash`, the file's "gmc.model" must be this model's.
   void loadWeights(const std::string &path, bool checkHash);
 
-  /// Writes the PARAMETER tensors and every tensor flagged INITIALIZER under their names, atomically.
-  void saveWeights(const std::string &path);
+  /// Writes the PARAMETER tensors and every tensor flagged INITIALIZER under their names, atomically. `metadata` is
+  /// added to the file's.
+  void saveWeights(const std::string &path, std::map<std::string, std::string> metadata = {});
 
   /// The model hash as 32 hexadecimal digits.
   std::string hashString() const;

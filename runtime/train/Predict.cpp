@@ -26,8 +26,9 @@ int Trainer::predict() {
   auto outputs = executor.tensors(evalProgram, GMC_ROLE_OUTPUT);
   if (outputs.empty())
     throw usageError("this trainer keeps no graph output to predict");
-  valData = openSource(options.predict, {programSlots(executor, *evalProgram), false, options.augment});
-  loadWeights(options.weights);
+  loadWeights();
+  valData =
+      openSource(options.predict, {programSlots(executor, *evalProgram), false, preprocessingFor(weightsPath())});
   prepareEval(*valData, false);
   checkReserve();
   evalLoader->start(0, 0);

@@ -1,6 +1,7 @@
 #include "runtime/train/Trainer.h"
 #include "gmc/Error.h"
 #include "runtime/data/File.h"
+#include "runtime/train/Safetensors.h"
 #include "runtime/train/Signals.h"
 
 #include <algorithm>
@@ -38,13 +39,25 @@ Trainer::Trainer(const GmcModel &model, const Metadata &metadata, const Options 
   position.shuffleBuffer = options.shuffleBuffer;
 }
 
-void Trainer::loadWeights(std::string path) {
-  bool own = path.empty();
-  if (own)
-    path = executable + ".safetensors";
+std::string Trainer::weightsPath() const {
+  return options.weights.empty() ? executable + ".safetensors" : options.weights;
+}
+
+void Trainer::loadWeights() {
+  bool own = options.weights.empty();
+  std::string path = weightsPath();
   if (own && !pathExists(path))
     throw usageError("the weights " + path + " are missing: keep them beside the executable or pass --weights=FILE");
   executor.loadWeights(path, /*checkHash=*/own);
+}
+
+/// What evaluation does to pictures: as the command line says, else as these weights were trained.
+std::string Trainer::preprocessingFor(const std::string &weights) const {
+  if (!options.augment.empty() || !pathExists(weights))
+    return options.augment;
+  SafetensorsReader file(weights);
+  auto stored = file.metadata().find("gmc.preprocessing");
+  return stored == file.metadata().end() ? "" : stored->second;
 }
 
 void Trainer::openData() {
@@ -215,7 +228,7 @@ int Trainer::train() {
   if (options.resume)
     resume();
   if (position.step == 0)
-    loadWeights(options.weights);
+    loadWeights();
 
   const GmcProgram &program = *executor.program("train");
   LoaderOptions loading;
@@ -301,7 +314,7 @@ int Trainer::train() {
     if (!options.checkpoint.empty())
       checkpoint();
     if (!options.save.empty()) {
-      executor.saveWeights(options.save);
+      executor.saveWeights(options.save, {{"gmc.preprocessing", position.preprocessing}});
       report.line("weights written to " + options.save);
     } else if (options.checkpoint.empty() && options.saveEvery == 0) {
       report.line("note: the trained weights were not kept; pass --save=FILE.safetensors or --checkpoint=DIR");
@@ -322,18 +335,17 @@ int Trainer::evaluateOnly() {
     throw usageError("--eval wants data: give --val=SPEC");
   if (!evalProgram)
     throw usageError("this trainer was compiled without an evaluation program");
-  valData = openSource(spec, {programSlots(executor, *evalProgram), true, options.augment});
-  bool resumed = false;
-  if (options.resume) {
-    std::string path;
-    auto found = readCheckpoint(checkpointFolder(), executor, path, [&](const auto &text) { report.warn(text); });
-    if ((resumed = found.has_value())) {
+  std::string weights;
+  if (options.resume)
+    if (auto found = readCheckpoint(checkpointFolder(), executor, weights, [&](const auto &text) { report.warn(text); })) {
       position.step = found->step;
-      report.line("weights of " + path);
+      report.line("weights of " + weights);
     }
+  if (weights.empty()) {
+    weights = weightsPath();
+    loadWeights();
   }
-  if (!resumed)
-    loadWeights(options.weights);
+  valData = openSource(spec, {programSlots(executor, *evalProgram), true, preprocessingFor(weights)});
   prepareEval(*valData, true);
   checkReserve();
   EvalResult result = evaluate();

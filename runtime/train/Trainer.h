@@ -42,7 +42,9 @@ private:
   };
 
   void openData();
-  void loadWeights(std::string path);
+  std::string weightsPath() const;
+  void loadWeights();
+  std::string preprocessingFor(const std::string &weights) const;
   void resume();
   void checkReserve();
   void prepareEval(const Source &source, bool needLabels);

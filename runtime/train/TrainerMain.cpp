@@ -1,6 +1,7 @@
 #include "gmc/Error.h"
 #include "runtime/train/Trainer.h"
 
+#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <malloc.h>
@@ -43,6 +44,9 @@ int trainerMain(const GmcModel &model, int argc, char **argv) {
   mallopt(M_MMAP_THRESHOLD, 256 << 10);
   mallopt(M_TRIM_THRESHOLD, 256 << 10);
 #endif
+  // A closed pipe or a file size limit is an error of the write, not the end of the process.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return run(model, argc, argv);
   } catch (const Error &error) {

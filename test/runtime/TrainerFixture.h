@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -40,10 +41,12 @@ protected:
                      });
   }
 
-  pid_t spawn(std::vector<std::string> args, const std::string &output) {
+  pid_t spawn(std::vector<std::string> args, const std::string &output, rlim_t fileLimit = RLIM_INFINITY) {
     args.insert(args.begin(), GMC_TRAINER);
     pid_t pid = fork();
     if (pid == 0) {
+      rlimit limit{fileLimit, fileLimit};
+      setrlimit(RLIMIT_FSIZE, &limit);
       int fd = open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
       dup2(fd, 1);
       dup2(fd, 2);
