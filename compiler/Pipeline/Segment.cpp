@@ -1,4 +1,5 @@
 #include "compiler/Pipeline/Segment.h"
+#include "passes/Lowering/EmitKernels.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
@@ -49,9 +50,10 @@ FailureOr<Segment> Segment::build(func::FuncOp function, KernelTarget target, Op
     s.nodeMicros.push_back(micros);
     int main = -1;
     bool carries = false;
+    auto remat = dyn_cast<RematOpInterface>(kernelRoot(kernel.kernel));
     for (int storage : kernel.results) {
       if (s.carriedTo[storage] >= 0) {
-        carries = true;
+        carries |= !remat || !remat.isStateUpdate(llvm::find(kernel.results, storage) - kernel.results.begin());
         // Written over its argument: either no operand is that argument, or the kernel may work in place.
         int target = s.carriedTo[storage];
         size_t r = llvm::find(kernel.results, storage) - kernel.results.begin();
@@ -102,13 +104,19 @@ FailureOr<Segment> Segment::build(func::FuncOp function, KernelTarget target, Op
 /// A kernel that writes over an argument comes after every reader of the old contents: recomputation may have put such a
 /// reader behind it. Moving it down is all that is needed, since nothing but its argument changes.
 std::vector<int32_t> Segment::writersLast(std::vector<int32_t> order) const {
-  auto reads = [&](int32_t id, int storage) {
-    return kernelOf[id] >= 0 && llvm::is_contained(kernels.nodes[kernelOf[id]].operands, storage);
-  };
+  // A kernel executed again does not write its state a second time, and what it reads of it no longer matters.
+  std::vector<size_t> firstAt(kernels.nodes.size(), order.size());
+  for (size_t i = order.size(); i-- > 0;)
+    if (kernelOf[order[i]] >= 0)
+      firstAt[kernelOf[order[i]]] = i;
   for (size_t i = order.size(); i-- > 0;) {
-    int k = kernelOf[order[i]];
-    if (k < 0)
+    int32_t self = order[i];
+    int k = kernelOf[self];
+    if (k < 0 || firstAt[k] != i)
       continue;
+    auto reads = [&](int32_t id, int storage) {
+      return id != self && kernelOf[id] >= 0 && llvm::is_contained(kernels.nodes[kernelOf[id]].operands, storage);
+    };
     size_t last = i;
     for (int storage : kernels.nodes[k].results)
       if (carriedTo[storage] >= 0)
@@ -160,12 +168,14 @@ SegmentSchedule Segment::realize(const planning::RematSchedule &schedule) const 
       result.buffers[current[storage]].last = step;
     }
     for (int storage : kernel.results) {
-      if (carriedTo[storage] >= 0) {
+      if (carriedTo[storage] >= 0 && out.recomputes < 0) {
         out.results.push_back(-1 - carriedTo[storage]);
         continue;
       }
       int made = instance(storage, step);
       out.results.push_back(made);
+      if (carriedTo[storage] >= 0)
+        continue; // the state moved the first time; this copy is forgotten
       pending[storage] = made;
       if (storage == storageOf[id])
         current[storage] = made;

@@ -68,6 +68,11 @@ def RematOpInterface : OpInterface<"RematOpInterface"> {
       }],
       "::llvm::SmallVector<unsigned>", "getInPlaceOperands", (ins "unsigned":$result), "",
       [{ return {}; }]>,
+    InterfaceMethod<[{
+        Result `result` is a by-product that moves state (running statistics): the other results do not depend on the state it
+        replaces, and when they are computed again it is computed into scratch and forgotten.
+      }],
+      "bool", "isStateUpdate", (ins "unsigned":$result), "", [{ return false; }]>,
     InterfaceMethod<"The result is the operand's bytes under another shape: no kernel, no buffer.", "bool", "isView",
       (ins), "", [{ return false; }]>,
   ];

@@ -97,6 +97,12 @@ int64_t GroupNormGradOp::getMemoryBytes() {
   return defaultMemoryBytes(*this) + 2 * (byteSize(getX().getType()) + byteSize(getDy().getType()));
 }
 
+/// The running statistics move; y and what the gradient reads come from the batch alone.
+bool BatchNormOp::isStateUpdate(unsigned result) { return getTraining() && result >= 3; }
+bool BatchNormGradOp::isStateUpdate(unsigned) { return false; }
+bool GroupNormOp::isStateUpdate(unsigned) { return false; }
+bool GroupNormGradOp::isStateUpdate(unsigned) { return false; }
+
 /// The last nest reads element i of x (and dy) and writes element i; no nest reads x after that.
 SmallVector<unsigned> BatchNormOp::getInPlaceOperands(unsigned result) {
   if (result == 0)

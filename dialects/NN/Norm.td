@@ -7,7 +7,7 @@ include "dialects/NN/NNBase.td"
 
 class NN_NormOp<string mnemonic> : NN_ComputeOp<mnemonic, [
     InferTypeOpAdaptor, DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "getCostClass", "getMemoryBytes"]>,
-    DeclareOpInterfaceMethods<RematOpInterface, ["getInPlaceOperands"]>,
+    DeclareOpInterfaceMethods<RematOpInterface, ["getInPlaceOperands", "isStateUpdate"]>,
     DeclareOpInterfaceMethods<PrecisionOpInterface, ["getPrecisionPolicy"]>]> {
   let extraClassDefinition = [{
     int64_t $cppClass::getFlops() { return 8 * tensorType(getX()).getNumElements(); }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ten budgets from unconstrained to the floor: memory within the budget, weights identical bit for bit.
 
-ladder.py GMC MODEL WORKDIR --data=SPEC --micro-batch=N [--batch=N] [--steps=N] [--share=X] [gmc options...]
+ladder.py GMC MODEL WORKDIR --data=SPEC|--random=INPUT:CLASSES:C,H,W --micro-batch=N [--batch=N] [--steps=N] [--share=X] [gmc options...]
 Every rung is planned (and judged by ../shared/referee/plan.py where it is), compiled, trained for --steps, and compared: VmHWM as the
 trainer reports it must be at most the budget, the saved weights must equal those of the unconstrained plan. The floor
 itself must compile and run. With --share, a budget of reserve + share * unconstrained arena must fit unless the bound forbids it. Exit 1 on any failure."""
@@ -9,7 +9,7 @@ import hashlib, importlib.util, json, subprocess, sys
 from pathlib import Path
 
 gmc, model, work = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-known = {"--data": None, "--steps": "50", "--share": None}
+known = {"--data": None, "--random": None, "--steps": "50", "--share": None}
 options = []
 for word in sys.argv[4:]:
     name, _, value = word.partition("=")
@@ -17,7 +17,15 @@ for word in sys.argv[4:]:
         known[name] = value
     else:
         options.append(word)
+if not model.exists():
+    print(f"skipped: {model} is not there")
+    sys.exit(77)
 work.mkdir(parents=True, exist_ok=True)
+if known["--random"]:
+    name, classes, shape = known["--random"].split(":")
+    subprocess.run([sys.executable, str(Path(__file__).with_name("random_npy.py")), str(work / "data"), "128", classes,
+                    *shape.split(",")], check=True)
+    known["--data"] = f"{name}={work}/data/x.npy,label={work}/data/y.npy"
 shared = Path(__file__).resolve().parents[3] / "shared" / "referee" / "plan.py"
 referee = None
 if shared.exists():
