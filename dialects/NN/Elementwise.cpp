@@ -273,7 +273,7 @@ void registerElementwiseImports(ImportRegistry &r) {
   r.add("Celu", alpha<CeluOp>(1.0));
   r.add("ThresholdedRelu", alpha<ThresholdedReluOp>(1.0));
   r.add("Swish", alpha<SwishOp>(1.0));
-  r.add("Identity", {.import = [](ImportNode &n) { return one(n.in(0)); }});
+  r.add("Identity", {.import = [](ImportNode &n) { return one(n.in(0)); }, .sameValue = true});
   r.add("IsInf", {.import = [](ImportNode &n) {
           IsInfOp::Properties p;
           p.detect_negative = n.b.getBoolAttr(n.intAttr("detect_negative", 1));
@@ -333,8 +333,8 @@ void registerElementwiseImports(ImportRegistry &r) {
   r.add("Sum", variadic<AddOp>());
   r.add("Mean", variadic<AddOp>(/*mean=*/true));
   r.add("Clip", {.import = importClip, .elementwise = true});
-  r.add("Cast", {.import = importCast});
-  r.add("CastLike", {.import = importCast, .nonDifferentiable = {1}});
+  r.add("Cast", {.import = importCast, .sameValue = true});
+  r.add("CastLike", {.import = importCast, .nonDifferentiable = {1}, .sameValue = true});
   r.add("Where", {.import = [](ImportNode &n) { return one(n.create<WhereOp>({n.in(0), n.in(1), n.in(2)})); },
                   .elementwise = true,
                   .nonDifferentiable = {0}});

@@ -403,7 +403,7 @@ static ImportNode::Results importRange(ImportNode &n) {
 }
 
 void registerMovementImports(ImportRegistry &r) {
-  r.add("Transpose", {.import = importTranspose});
+  r.add("Transpose", {.import = importTranspose, .sameValue = true});
   r.add("Concat", {.import = importConcat});
   r.add("Split", {.import = importSplit, .minOpset = 2, .nonDifferentiable = {1}});
   r.add("Slice", {.import = importSlice, .nonDifferentiable = {1, 2, 3, 4}});

@@ -142,9 +142,13 @@ static ImportNode::Results importLpNormalization(ImportNode &n) {
 }
 
 void registerNormImports(ImportRegistry &r) {
-  r.add("BatchNormalization", {.import = importBatchNormalization, .minOpset = 7, .nonDifferentiable = {3, 4}});
-  r.add("GroupNormalization", {.import = importGroupNormalization, .minOpset = 18});
-  r.add("InstanceNormalization", {.import = importInstanceNormalization, .minOpset = 6});
+  r.add("BatchNormalization", {.import = importBatchNormalization,
+                               .minOpset = 7,
+                               .nonDifferentiable = {3, 4},
+                               .initializedToOne = {1, 4}});
+  r.add("GroupNormalization", {.import = importGroupNormalization, .minOpset = 18, .initializedToOne = {1}});
+  r.add("InstanceNormalization",
+        {.import = importInstanceNormalization, .minOpset = 6, .initializedToOne = {1}});
   r.add("LRN", {.import = importLRN});
   r.add("LpNormalization", {.import = importLpNormalization});
 }

@@ -193,10 +193,10 @@ static ImportNode::Results importConstantOfShape(ImportNode &n) {
 }
 
 void registerTensorImports(ImportRegistry &r) {
-  r.add("Reshape", {.import = importReshape, .nonDifferentiable = {1}});
-  r.add("Flatten", {.import = importFlatten});
-  r.add("Squeeze", {.import = importSqueeze, .nonDifferentiable = {1}});
-  r.add("Unsqueeze", {.import = importUnsqueeze, .nonDifferentiable = {1}});
+  r.add("Reshape", {.import = importReshape, .nonDifferentiable = {1}, .sameValue = true});
+  r.add("Flatten", {.import = importFlatten, .sameValue = true});
+  r.add("Squeeze", {.import = importSqueeze, .nonDifferentiable = {1}, .sameValue = true});
+  r.add("Unsqueeze", {.import = importUnsqueeze, .nonDifferentiable = {1}, .sameValue = true});
   r.add("Shape", {.import = importShape, .nonDifferentiable = {0}});
   r.add("Size", {.import = importSize, .nonDifferentiable = {0}});
   r.add("Constant", {.import = importConstant});
