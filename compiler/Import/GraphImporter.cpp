@@ -256,6 +256,10 @@ static std::string reasonWithoutRule(const onnx::NodeProto &node, int64_t opset,
   return "there is no such operator in gmc";
 }
 
+static bool hasInputs(ArrayRef<Value> inputs, unsigned count) {
+  return inputs.size() >= count && llvm::all_of(inputs.take_front(count), [](Value v) { return static_cast<bool>(v); });
+}
+
 void GraphImporter::importNode(Scope &scope, const onnx::NodeProto &node) {
   if (node.op_type() == "If" && (node.domain().empty() || node.domain() == "ai.onnx"))
     return importIf(scope, node);
@@ -276,6 +280,8 @@ void GraphImporter::importNode(Scope &scope, const onnx::NodeProto &node) {
   bool ok = false;
   if (!edge.rule || opset < edge.rule->minOpset) {
     addNodeProblem(node, ProblemKind::Unsupported, reasonWithoutRule(node, opset, edge.rule));
+  } else if (ready && !hasInputs(inputs, edge.rule->minInputs)) {
+    addNodeProblem(node, ProblemKind::Input, "it needs at least " + Twine(edge.rule->minInputs) + " inputs");
   } else if (ready) {
     std::string reasons;
     ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {

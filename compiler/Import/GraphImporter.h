@@ -67,7 +67,8 @@ private:
 
   // Roles.cpp
   void findFoldable(llvm::ArrayRef<std::string> wanted);
-  void assignRoles(llvm::ArrayRef<std::string> lossOutputs);
+  /// `complete`: every result was imported, so that an argument that is gone is not needed.
+  void assignRoles(llvm::ArrayRef<std::string> lossOutputs, bool complete);
   bool isFloatValue(int value) const;
   std::string whyNotReached(int value) const;
   void collectWeights();

@@ -146,7 +146,7 @@ ImportedModel GraphImporter::run() {
       named.isFloat = isa<FloatType>(getElementTypeOrSelf(named.value.getType()));
   if (complete)
     dropUnused();
-  assignRoles(options.lossOutputs.empty() ? wanted : options.lossOutputs);
+  assignRoles(options.lossOutputs.empty() ? ArrayRef(wanted) : ArrayRef(options.lossOutputs), complete);
   collectWeights();
   if (!complete && !diagnostics.hasErrors())
     diagnostics.add({ProblemKind::Internal, "the import ended without a result and without a reason"});

@@ -40,7 +40,7 @@ static Port describePort(const onnx::ValueInfoProto &info) {
   port.hasShape = type.has_shape();
   for (const auto &dim : type.shape().dim()) {
     PortDim d;
-    if (dim.has_dim_value())
+    if (dim.has_dim_value() && dim.dim_value() >= 0) // some exporters write an unknown size as -1
       d.value = dim.dim_value();
     else if (dim.has_dim_param() && !dim.dim_param().empty())
       d.symbol = dim.dim_param();

@@ -70,6 +70,20 @@ std::optional<SmallVector<int64_t>> ImportNode::intsFrom(StringRef attr, size_t 
   return intsAttr(attr);
 }
 
+RankedTensorType ImportNode::requiredType(size_t i) const {
+  if (has(i))
+    return cast<RankedTensorType>(in(i).getType());
+  emitError(loc) << "it needs an input " << i;
+  return RankedTensorType::get({}, floatType());
+}
+
+bool ImportNode::allGiven(ValueRange operands) const {
+  if (llvm::all_of(operands, [](Value operand) { return static_cast<bool>(operand); }))
+    return true;
+  emitError(loc) << "a required input is absent";
+  return false;
+}
+
 Value ImportNode::constant(DenseElementsAttr value) { return nn::ConstantOp::create(b, loc, value); }
 
 Value ImportNode::intConstant(ArrayRef<int64_t> values) {

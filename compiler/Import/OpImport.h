@@ -40,13 +40,10 @@ public:
   size_t numOutputs() const { return outputUsed.size(); }
   /// Whether output i is named in the node (somebody may read it).
   bool wants(size_t i) const { return i < outputUsed.size() && outputUsed[i]; }
-  llvm::ArrayRef<int64_t> shape(size_t i) const {
-    return llvm::cast<mlir::RankedTensorType>(in(i).getType()).getShape();
-  }
+  /// Shape, rank and element type of a required input: when it is absent, that is reported, and the answer is a scalar's.
+  llvm::ArrayRef<int64_t> shape(size_t i) const { return requiredType(i).getShape(); }
   int64_t rank(size_t i) const { return shape(i).size(); }
-  mlir::Type elementType(size_t i) const {
-    return llvm::cast<mlir::RankedTensorType>(in(i).getType()).getElementType();
-  }
+  mlir::Type elementType(size_t i) const { return requiredType(i).getElementType(); }
 
   //===- Attributes -----------------------------------------------------------------------------------===//
   virtual bool hasAttr(llvm::StringRef name) const = 0;
@@ -83,6 +80,8 @@ public:
   template <typename OpT>
   llvm::SmallVector<mlir::Value> createMulti(mlir::ValueRange operands, typename OpT::Properties properties = {}) {
     llvm::SmallVector<mlir::Type> types;
+    if (!allGiven(operands))
+      return {};
     OpT::populateDefaultProperties(mlir::OperationName(OpT::getOperationName(), b.getContext()), properties);
     if (failed(OpT::inferReturnTypes(b.getContext(), loc, operands, mlir::DictionaryAttr::get(b.getContext()),
                                      mlir::OpaqueProperties(&properties), mlir::RegionRange(), types)))
@@ -98,6 +97,9 @@ public:
   llvm::LogicalResult error(const llvm::Twine &reason);
 
 protected:
+  mlir::RankedTensorType requiredType(size_t i) const;
+  /// Whether no operand is null; reports the absence otherwise.
+  bool allGiven(mlir::ValueRange operands) const;
   /// The elements of a constant, or of a small initializer (which a rule may read at compile time); null otherwise.
   virtual mlir::DenseElementsAttr constantValue(mlir::Value value) const;
   /// Verifies and constant-folds a new op; returns the values that stand for its results.
@@ -126,6 +128,7 @@ struct ImportRule {
   llvm::SmallVector<unsigned> initializedToOne;
   /// Output 0 is input 0 under another name, type or shape: a weight behind it is still that weight.
   bool sameValue = false;
+  unsigned minInputs = 1; ///< inputs that must be given
 };
 
 class ImportRegistry {

@@ -52,7 +52,7 @@ void GraphImporter::findFoldable(ArrayRef<std::string> wanted) {
 /// Whether a gradient can flow through a value.
 bool GraphImporter::isFloatValue(int index) const { return values[index].isFloat; }
 
-void GraphImporter::assignRoles(ArrayRef<std::string> lossOutputs) {
+void GraphImporter::assignRoles(ArrayRef<std::string> lossOutputs, bool complete) {
   // Walk back from the loss through positions that have a gradient.
   std::vector<bool> reached(values.size());
   std::vector<int> work;
@@ -119,15 +119,14 @@ void GraphImporter::assignRoles(ArrayRef<std::string> lossOutputs) {
       info.role = readAtCompileTime[i] ? Role::Folded : Role::Constant;
       info.reason = readAtCompileTime[i] ? "read at compile time" : whyNotReached(value);
     }
-    // An argument that nothing reads any more was folded into what reads it.
-    bool imported = !argumentInitializer.empty() || function.getNumArguments();
     if (auto it = argumentOf.find(static_cast<int>(i)); it != argumentOf.end()) {
       function.setArgAttr(it->second, "nn.role",
                           builder.getStringAttr(info.role == Role::Parameter ? "parameter" : "constant"));
       if (info.role == Role::Folded)
         info.role = Role::Constant;
-    } else if (imported && result.module && info.role == Role::Parameter) {
+    } else if (complete && (info.role == Role::Parameter || info.role == Role::Constant)) {
       info.role = Role::Unused;
+      info.reason = "nothing that is computed depends on it";
     }
     result.initializers.push_back(std::move(info));
   }

@@ -15,8 +15,11 @@ public:
       : model(model), options(options), diagnostics(diagnostics) {}
 
   StringMap<SmallVector<int64_t>> run(const StringSet<> &used) {
-    for (const auto &dim : options.dims)
+    for (const auto &dim : options.dims) {
       assign(dim.first(), dim.second, "--dim");
+      if (!isSymbol(dim.first()))
+        diagnostics.warn("--dim " + dim.first() + ": no input has a dimension of this name");
+    }
     for (const Port &port : model.inputs()) {
       if (options.batch && !port.dims.empty() && !port.dims[0].value)
         assign(port.dims[0].symbol, *options.batch, "the batch");
@@ -33,6 +36,14 @@ public:
   }
 
 private:
+  bool isSymbol(StringRef name) const {
+    for (const Port &port : model.inputs())
+      for (const PortDim &dim : port.dims)
+        if (!dim.value && dim.symbol == name)
+          return true;
+    return false;
+  }
+
   void assign(StringRef symbol, int64_t value, const Twine &source) {
     if (value < 0 || value > maxElements) {
       diagnostics.input("dimension '" + symbol + "' cannot be " + Twine(value));

@@ -199,7 +199,7 @@ void registerTensorImports(ImportRegistry &r) {
   r.add("Unsqueeze", {.import = importUnsqueeze, .nonDifferentiable = {1}, .sameValue = true});
   r.add("Shape", {.import = importShape, .nonDifferentiable = {0}});
   r.add("Size", {.import = importSize, .nonDifferentiable = {0}});
-  r.add("Constant", {.import = importConstant});
+  r.add("Constant", {.import = importConstant, .minInputs = 0});
   r.add("ConstantOfShape", {.import = importConstantOfShape, .nonDifferentiable = {0}});
 }
 

@@ -7,6 +7,7 @@
 
 namespace gmc {
 
+// Every subcommand registers itself with the command line.
 #define GMC_COMMAND(NAME) void register##NAME(CLI::App &app, int &exitCode);
 #include "tools/gmc/Commands.def"
 
