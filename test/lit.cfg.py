@@ -12,7 +12,7 @@ config.excludes = ["Inputs"]
 config.test_source_root = config.gmc_source_dir + "/test"
 config.test_exec_root = config.gmc_binary_dir + "/test/lit"
 config.environment["PATH"] = ":".join(
-    [config.gmc_binary_dir + "/bin", config.llvm_tools_dir, config.environment.get("PATH", "")])
+    [config.gmc_binary_dir + "/bin", config.gmc_binary_dir + "/test", config.llvm_tools_dir, config.environment.get("PATH", "")])
 # Text to a binary model: `%encode < %s > %t.onnx`. Comments in the text hold the RUN and CHECK lines.
 config.substitutions.append(
     ("%encode", "protoc --encode=onnx.ModelProto --proto_path=/usr/include /usr/include/onnx/onnx.proto"))

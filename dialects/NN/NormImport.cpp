@@ -138,7 +138,12 @@ static ImportNode::Results importLpNormalization(ImportNode &n) {
   Value norm = n.create<ReduceSumOp>({terms}, p);
   if (norm && order == 2)
     norm = n.create<SqrtOp>({norm});
-  return one(norm ? n.create<DivOp>({x, norm}) : Value());
+  if (!norm)
+    return failure();
+  // Where the norm is 0 the result is 0 by the standard: x is 0 there, and is divided by 1.
+  Value isZero = n.create<EqualOp>({norm, n.floatScalar(elementTypeOf(norm), 0.0)});
+  norm = n.create<WhereOp>({isZero, n.floatScalar(elementTypeOf(norm), 1.0), norm});
+  return one(n.create<DivOp>({x, norm}));
 }
 
 void registerNormImports(ImportRegistry &r) {

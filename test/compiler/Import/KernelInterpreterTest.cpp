@@ -28,7 +28,7 @@ protected:
     if (!module)
       return failure();
     Operation *found = nullptr;
-    module->walk([&](Operation *op) {
+    module->walk<WalkOrder::PreOrder>([&](Operation *op) {
       if (!found && isa<nn::NNDialect>(op->getDialect()))
         found = op;
     });
@@ -72,7 +72,7 @@ TEST_F(InterpreterTest, EveryFloatStepIsRoundedToItsType) {
 
 TEST_F(InterpreterTest, ReductionMatchesASumByHand) {
   auto result = run("func.func @f(%x: tensor<2x3x2xi64>) -> tensor<2x2xi64> {\n"
-                    "  %z = nn.reduce_sum %x {axes = array<i64: 1>} : tensor<2x3x2xi64>\n  return %z : tensor<2x2xi64>\n}",
+                    "  %z = nn.reduce_sum %x {axes = array<i64: 1>} : (tensor<2x3x2xi64>) -> tensor<2x2xi64>\n  return %z : tensor<2x2xi64>\n}",
                     {tensor<int64_t>({2, 3, 2}, b.getI64Type(), {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})});
   ASSERT_TRUE(succeeded(result));
   EXPECT_EQ(values<int64_t>((*result)[0]), (std::vector<int64_t>{9, 12, 27, 30}));
@@ -86,10 +86,10 @@ TEST_F(InterpreterTest, UnsignedAndNarrowIntegersWrap) {
   ASSERT_TRUE(succeeded(result));
   EXPECT_EQ(values<uint8_t>((*result)[0]), (std::vector<uint8_t>{144, 6}));
   result = run("func.func @f(%x: tensor<2xui8>) -> tensor<2xf32> {\n"
-               "  %z = nn.cast %x {to = f32} : tensor<2xui8>\n  return %z : tensor<2xf32>\n}",
+               "  %z = nn.cast %x {to = f32} : (tensor<2xui8>) -> tensor<2xf32>\n  return %z : tensor<2xf32>\n}",
                {tensor<uint8_t>({2}, u8, {200, 3})});
-  if (succeeded(result)) // 200 is not -56
-    EXPECT_EQ(values<float>((*result)[0])[0], 200.0f);
+  ASSERT_TRUE(succeeded(result)); // 200 is not -56
+  EXPECT_EQ(values<float>((*result)[0])[0], 200.0f);
 }
 
 TEST_F(InterpreterTest, IntegerDivisionByZeroIsAFailure) {
