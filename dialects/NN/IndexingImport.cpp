@@ -223,7 +223,7 @@ void registerIndexingImports(ImportRegistry &r) {
   r.add("Scatter", {.import = importScatterElements, .nonDifferentiable = {1}});
   r.add("ScatterElements", {.import = importScatterElements, .nonDifferentiable = {1}});
   r.add("ScatterND", {.import = importScatterND, .nonDifferentiable = {1}});
-  r.add("OneHot", {.import = importOneHot, .minInputs = 3, .nonDifferentiable = {0, 1}});
+  r.add("OneHot", {.import = importOneHot, .nonDifferentiable = {0, 1}, .minInputs = 3});
   r.add("NonZero", {.import = importNonZero, .nonDifferentiable = {0}});
   r.add("TopK", {.import = importTopK, .nonDifferentiable = {1}});
   r.add("ReverseSequence", {.import = importReverseSequence, .nonDifferentiable = {1}});
