@@ -2,6 +2,7 @@
 
 #include "passes/Autodiff/TrainingFunction.h"
 #include "dialects/NN/Norm.h"
+#include "dialects/NN/Random.h"
 #include "mlir/IR/IRMapping.h"
 #include "passes/Autodiff/Autodiff.h"
 
@@ -101,6 +102,20 @@ void setModes(Block &block, bool bnTrain, bool dropout, Value rng, DenseMap<Valu
     advance(norm.getMeanMutable(), norm.getNewMean());
     advance(norm.getVarianceMutable(), norm.getNewVariance());
   }
+  auto setDropout = [&](auto op) {
+    op.setTraining(dropout);
+    if (dropout && rng)
+      op.getRngMutable().assign(rng);
+  };
+  for (auto op : llvm::make_early_inc_range(block.getOps<nn::DropoutOp>())) {
+    setDropout(op);
+    if (dropout)
+      continue;
+    op.getResult().replaceAllUsesWith(op.getX());
+    op.erase();
+  }
+  for (auto op : block.getOps<nn::DropoutMaskOp>())
+    setDropout(op);
   if (newStates)
     *newStates = std::move(current);
 }
