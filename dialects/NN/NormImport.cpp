@@ -136,6 +136,8 @@ static ImportNode::Results importLpNormalization(ImportNode &n) {
   p.axes = n.b.getDenseI64ArrayAttr({axis});
   p.keepdims = n.b.getBoolAttr(true);
   Value norm = n.create<ReduceSumOp>({terms}, p);
+  if (norm) // a row of zeros stays zero, with gradient zero
+    norm = n.create<MaxOp>({norm, n.floatScalar(n.elementType(0), 1e-30)});
   if (norm && order == 2)
     norm = n.create<SqrtOp>({norm});
   if (!norm)

@@ -180,6 +180,11 @@ void MaxPoolIndicesOp::emitKernel(KernelBuilder &kernel) {
   int64_t plane = tensorType(getX()).getNumElements() / (x[0] * x[1]);
   kernel.parallel(kernel.resultShape(0), [&](OpBuilder &b, Location loc, ValueRange ivs) {
     Value position = windowMax(b, loc, kernel, w, ivs, isUnsigned).second;
+    if (getColumnMajor()) {
+      SmallVector<int64_t> sizes(llvm::reverse(x.drop_front(2)));
+      SmallVector<Value> at(llvm::reverse(kb::delinearize(b, loc, position, x.drop_front(2))));
+      position = kb::linearize(b, loc, at, sizes);
+    }
     Value channel = kb::linearize(b, loc, ivs.take_front(2), x.take_front(2));
     position = kb::add(b, loc, position, kb::mul(b, loc, channel, kb::idx(b, loc, plane)));
     kernel.store(b, loc, kb::fromIndex(b, loc, position, kernel.resultElementType(0)), 0, ivs);
@@ -355,9 +360,8 @@ static ImportNode::Results importMaxPool(ImportNode &n) {
   Value y = n.create<MaxPoolOp>({n.in(0)}, *p);
   if (!y || !n.wants(1))
     return one(y);
-  if (n.intAttr("storage_order", 0))
-    return n.error("indices in column-major order (storage_order = 1) are not supported");
   auto indices = poolProperties<MaxPoolIndicesOp>(n);
+  indices->column_major = n.b.getBoolAttr(n.intAttr("storage_order", 0));
   Value i = n.create<MaxPoolIndicesOp>({n.in(0)}, *indices);
   if (!i)
     return failure();

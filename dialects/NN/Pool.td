@@ -37,14 +37,16 @@ def NN_MaxPoolOp : NN_PoolLikeOp<"max_pool"> {
 def NN_MaxPoolIndicesOp : NN_PoolLikeOp<"max_pool_indices"> {
   let summary = "Where the largest element of each window lies";
   let description = [{
-    Row-major position in the whole of x of the element that `nn.max_pool` takes: ONNX MaxPool's second output.
+    Position in the whole of x of the element that `nn.max_pool` takes: ONNX MaxPool's second output. Row-major, or with the
+    first spatial axis fastest (`column_major`).
 
     ```mlir
     %i = nn.max_pool_indices %x {kernel = array<i64: 2>, strides = array<i64: 2>, pads = array<i64: 0, 0>,
         dilations = array<i64: 1>} : (tensor<2x3x8xf32>) -> tensor<2x3x4xi64>
     ```
   }];
-  let arguments = !con((ins NN_Tensor:$x), NN_PoolAttributes);
+  let arguments = !con((ins NN_Tensor:$x), NN_PoolAttributes,
+                       (ins DefaultValuedAttr<BoolAttr, "false">:$column_major));
   let results = (outs NN_IndexTensor:$result);
   let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
 }

@@ -23,7 +23,8 @@ template <typename OpT> static LogicalResult verifyDropout(OpT op) {
     return op.emitOpError("ratio ") << ratio << " is not between 0 and 1";
   if (op.getRng() &&
       (shapeOf(op.getRng()) != ArrayRef<int64_t>{GMC_RNG_COUNT} || !elementTypeOf(op.getRng()).isInteger(64)))
-    return op.emitOpError("random state must be tensor<") << GMC_RNG_COUNT << "xi64>, not " << op.getRng().getType();
+    return op.emitOpError("random state must be tensor<")
+           << int64_t(GMC_RNG_COUNT) << "xi64>, not " << op.getRng().getType();
   return success();
 }
 
