@@ -15,7 +15,7 @@ static LogicalResult checkUpdate(std::optional<Location> loc, ValueRange operand
       return emitOptionalError(loc, "gradient and state must have the parameter's shape: ", operand.getType(), " for ",
                                operands[0].getType());
   if (tensorType(operands[sameAsParam]).getNumElements() != GMC_HYPER_COUNT)
-    return emitOptionalError(loc, "hyper-parameters are ", GMC_HYPER_COUNT, " numbers, not ",
+    return emitOptionalError(loc, "hyper-parameters are ", static_cast<int64_t>(GMC_HYPER_COUNT), " numbers, not ",
                              operands[sameAsParam].getType());
   for (Value operand : operands.drop_front(sameAsParam + 1))
     if (tensorType(operand).getNumElements() != 1)
