@@ -118,6 +118,22 @@ void setModes(Block &block, bool bnTrain, bool dropout, Value rng, DenseMap<Valu
     setDropout(op);
   if (newStates)
     *newStates = std::move(current);
+
+  for (Operation &op : llvm::make_early_inc_range(block)) {
+    if (auto drop = dyn_cast<nn::DropoutOp>(op)) {
+      if (dropout && drop.getRatio().convertToDouble() > 0) {
+        drop.setTraining(true);
+        drop.getRngMutable().assign(rng);
+      } else {
+        drop.getResult().replaceAllUsesWith(drop.getX());
+        drop.erase();
+      }
+    } else if (auto mask = dyn_cast<nn::DropoutMaskOp>(op)) {
+      mask.setTraining(dropout);
+      if (dropout)
+        mask.getRngMutable().assign(rng);
+    }
+  }
 }
 
 } // namespace gmc

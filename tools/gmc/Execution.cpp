@@ -104,6 +104,12 @@ std::unique_ptr<ExecutableModel> ExecutableModel::load(const ExecutionOptions &o
   diagnostics.print(llvm::errs(), options.model.model);
   if (!self->imported.module) {
     exitCode = diagnostics.exitCode();
+    std::string missing;
+    for (const Port &port : self->model->inputs())
+      if (!tensors.count(port.name))
+        missing += (missing.empty() ? "'" : ", '") + port.name + "'";
+    if (!missing.empty() && exitCode == ExitUsage)
+      usageError("no tensor is given for " + missing + "; pass --input NAME=FILE for each");
     if (exitCode == ExitInternal)
       internalError("import of " + options.model.model + " failed");
     return nullptr;
