@@ -1,5 +1,5 @@
 // RUN: gmc-opt %s --build-micro -split-input-file | FileCheck %s
-// RUN: gmc-opt %s --build-micro="loss=mse bn-train=false input-grads=true" | FileCheck %s --check-prefix=MSE
+// RUN: gmc-opt %s --build-micro="loss=mse bn-train=false input-grads=true" -split-input-file | FileCheck %s --check-prefix=MSE
 
 // CHECK-LABEL: func @micro
 // CHECK-SAME: %[[X:[^:]*]]: tensor<8x4xf32> {nn.name = "x", nn.role = "input"}
@@ -37,4 +37,19 @@ func.func @forward(%x: tensor<8x4xf32> {nn.name = "x", nn.role = "input"},
     -> (tensor<8x4xf32> {nn.name = "y", nn.role = "output"}) {
   %y, %um, %ui, %nm, %nv = nn.batch_norm %x, %s, %b, %m, %v : (tensor<8x4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) -> (tensor<8x4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>)
   return %y : tensor<8x4xf32>
+}
+
+// -----
+
+// Dropout drops with the random numbers of the step; its gradient draws them again.
+// CHECK-LABEL: func @micro
+// CHECK-SAME: %[[RNG:[^:]*]]: tensor<4xi64> {nn.role = "rng"}
+// CHECK: %[[D:.*]] = nn.dropout %{{.*}}, %[[RNG]] {node_id = 7 : i64, ratio = 5.000000e-01 : f64, training = true}
+// CHECK: nn.dropout %{{.*}}, %[[RNG]] {nn.backward, node_id = 7 : i64, ratio = 5.000000e-01 : f64, training = true}
+func.func @forward(%x: tensor<8x4xf32> {nn.name = "x", nn.role = "input"},
+                   %s: tensor<4xf32> {nn.name = "s", nn.role = "parameter"})
+    -> (tensor<8x4xf32> {nn.name = "y", nn.role = "output"}) {
+  %p = nn.mul %x, %s : tensor<8x4xf32>, tensor<4xf32>
+  %d = nn.dropout %p {ratio = 0.5 : f64, node_id = 7 : i64} : (tensor<8x4xf32>) -> tensor<8x4xf32>
+  return %d : tensor<8x4xf32>
 }
