@@ -55,6 +55,11 @@ void GraphImporter::addInputs() {
     named.failed = !element || shape == shapes.end();
     if (named.failed)
       continue;
+    if (auto known = options.inputValues.find(port.name); known != options.inputValues.end()) {
+      named.value = constantOf(known->second, NameLoc::get(builder.getStringAttr(port.name)));
+      named.failed = !named.value;
+      continue;
+    }
     auto attributes = builder.getDictionaryAttr(
         {builder.getNamedAttr("nn.name", builder.getStringAttr(port.name)),
          builder.getNamedAttr("nn.role", builder.getStringAttr("input"))});

@@ -21,6 +21,9 @@ struct ImportOptions {
   llvm::StringMap<int64_t> dims;
   /// Shapes of given input tensors, which bind the symbols in them (run, grad, gradcheck).
   llvm::StringMap<llvm::SmallVector<int64_t>> inputShapes;
+  /// Inputs whose values are known: constants of the import instead of arguments (run, where a model takes a shape, axes
+  /// or pads as an input). The tensors they refer to outlive the import.
+  llvm::StringMap<TensorSource> inputValues;
   /// Bound to dimensions that nothing else binds (info, which has to answer without them).
   std::optional<int64_t> defaultDim;
   /// FLOAT tensors become f64 (gradcheck and the references it is compared with).

@@ -128,6 +128,12 @@ std::optional<SmallVector<int64_t>> OnnxNode::intsAttr(StringRef name) const {
     return std::nullopt;
   return SmallVector<int64_t>(attribute->ints().begin(), attribute->ints().end());
 }
+std::optional<SmallVector<std::string>> OnnxNode::stringsAttr(StringRef name) const {
+  const auto *attribute = find(name);
+  if (!attribute)
+    return std::nullopt;
+  return SmallVector<std::string>(attribute->strings().begin(), attribute->strings().end());
+}
 std::optional<SmallVector<double>> OnnxNode::floatsAttr(StringRef name) const {
   const auto *attribute = find(name);
   if (!attribute)

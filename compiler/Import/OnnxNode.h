@@ -32,6 +32,7 @@ public:
   double floatAttr(llvm::StringRef name, double otherwise) const override;
   std::string stringAttr(llvm::StringRef name, llvm::StringRef otherwise) const override;
   std::optional<llvm::SmallVector<int64_t>> intsAttr(llvm::StringRef name) const override;
+  std::optional<llvm::SmallVector<std::string>> stringsAttr(llvm::StringRef name) const override;
   std::optional<llvm::SmallVector<double>> floatsAttr(llvm::StringRef name) const override;
   mlir::DenseElementsAttr tensorAttr(llvm::StringRef name) const override;
   mlir::Type onnxType(int64_t dataType) const override;

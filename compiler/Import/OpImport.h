@@ -51,6 +51,7 @@ public:
   virtual double floatAttr(llvm::StringRef name, double otherwise) const = 0;
   virtual std::string stringAttr(llvm::StringRef name, llvm::StringRef otherwise) const = 0;
   virtual std::optional<llvm::SmallVector<int64_t>> intsAttr(llvm::StringRef name) const = 0;
+  virtual std::optional<llvm::SmallVector<std::string>> stringsAttr(llvm::StringRef name) const = 0;
   virtual std::optional<llvm::SmallVector<double>> floatsAttr(llvm::StringRef name) const = 0;
   virtual mlir::DenseElementsAttr tensorAttr(llvm::StringRef name) const = 0; ///< null when absent
 
