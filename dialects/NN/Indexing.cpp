@@ -137,7 +137,8 @@ void GatherGradOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<b
 }
 
 /// Zeros, then the slices in order. What runs in parallel are pieces of the slices (blocks of features of an
-/// embedding), never two slices: no two iterations write the same element and the order of the sums is that of the indices.
+/// embedding), never two slices: no two iterations write the same element and the order of the sums is that of the
+/// indices.
 void GatherGradOp::emitKernel(KernelBuilder &kernel) {
   Type type = kernel.resultElementType(0);
   int64_t axis = getAxis(), dim = getSize();

@@ -44,7 +44,7 @@ def NN_GatherOp : NN_GatherOpBase<"gather"> {
     `nn.gather_grad`.
 
     ```mlir
-    %y = nn.gather %table, %tokens {axis = 0 : i64} : tensor<65x128xf32>, tensor<4x32xi64>
+    %y = nn.gather %table, %tokens {axis = 0 : i64} : (tensor<65x128xf32>, tensor<4x32xi64>) -> tensor<4x32x128xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, NN_IndexTensor:$indices, I64Attr:$axis);
@@ -58,7 +58,8 @@ def NN_GatherGradOp : NN_IndexingOp<"gather_grad", [DeclareOpInterfaceMethods<Gr
     depend on threads.
 
     ```mlir
-    %dx = nn.gather_grad %grad, %tokens {axis = 0 : i64, size = 65 : i64} : tensor<4x32x128xf32>, tensor<4x32xi64>
+    %dx = nn.gather_grad %grad, %tokens {axis = 0 : i64, size = 65 : i64}
+      : (tensor<4x32x128xf32>, tensor<4x32xi64>) -> tensor<65x128xf32>
     ```
   }];
   let arguments = (ins NN_FloatTensor:$updates, NN_IndexTensor:$indices, I64Attr:$axis, I64Attr:$size);
@@ -73,7 +74,7 @@ def NN_GatherElementsOp : NN_GatherOpBase<"gather_elements"> {
     Element p of the result is the operand's at p, with the coordinate of `axis` replaced by `indices[p]` (clamped).
 
     ```mlir
-    %y = nn.gather_elements %x, %i {axis = 1 : i64} : tensor<4x8xf32>, tensor<4x2xi64>
+    %y = nn.gather_elements %x, %i {axis = 1 : i64} : (tensor<4x8xf32>, tensor<4x2xi64>) -> tensor<4x2xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, NN_IndexTensor:$indices, I64Attr:$axis);
@@ -86,7 +87,7 @@ def NN_GatherNDOp : NN_GatherOpBase<"gather_nd"> {
     which both share; each tuple member is clamped to its dimension.
 
     ```mlir
-    %y = nn.gather_nd %x, %i {batch_dims = 0 : i64} : tensor<4x8x16xf32>, tensor<5x2xi64>
+    %y = nn.gather_nd %x, %i {batch_dims = 0 : i64} : (tensor<4x8x16xf32>, tensor<5x2xi64>) -> tensor<5x16xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, NN_IndexTensor:$indices, DefaultValuedAttr<I64Attr, "0">:$batch_dims);
@@ -95,8 +96,7 @@ def NN_GatherNDOp : NN_GatherOpBase<"gather_nd"> {
 class NN_ScatterOpBase<string mnemonic, list<Trait> traits> : NN_IndexingOp<mnemonic, !listconcat(traits, [
     DeclareOpInterfaceMethods<RematOpInterface, ["getInPlaceOperands"]>])> {
   let results = (outs NN_Tensor:$result);
-  let assemblyFormat =
-      "$x `,` $indices `,` $updates attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "$x `,` $indices `,` $updates attr-dict `:` functional-type(operands, results)";
   let extraClassDefinition = indexingMethods # scatterBytes # [{
     ::llvm::SmallVector<unsigned> $cppClass::getInPlaceOperands(unsigned) { return {0}; }
   }];
@@ -110,7 +110,8 @@ def NN_ScatterElementsOp : NN_ScatterOpBase<"scatter_elements", [DeclareOpInterf
     replacement is that of distinct indices.
 
     ```mlir
-    %y = nn.scatter_elements %x, %i, %u {axis = 1 : i64, add = true} : tensor<4x8xf32>, tensor<4x2xi64>, tensor<4x2xf32>
+    %y = nn.scatter_elements %x, %i, %u {axis = 1 : i64, add = true}
+      : (tensor<4x8xf32>, tensor<4x2xi64>, tensor<4x2xf32>) -> tensor<4x8xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, NN_IndexTensor:$indices, NN_Tensor:$updates, I64Attr:$axis,
@@ -124,7 +125,7 @@ def NN_ScatterElementsFoldOp : NN_ScatterOpBase<"scatter_elements_fold", []> {
 
     ```mlir
     %y = nn.scatter_elements_fold %x, %i, %u {axis = 0 : i64, kind = "max"}
-        : tensor<8xf32>, tensor<2xi64>, tensor<2xf32>
+        : (tensor<8xf32>, tensor<2xi64>, tensor<2xf32>) -> tensor<8xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, NN_IndexTensor:$indices, NN_Tensor:$updates, I64Attr:$axis, StrAttr:$kind);
@@ -137,7 +138,8 @@ def NN_ScatterNDOp : NN_ScatterOpBase<"scatter_nd", [DeclareOpInterfaceMethods<G
     The inverse of `nn.gather_nd`; tuples are taken in order. The gradient of a replacement is that of distinct tuples.
 
     ```mlir
-    %y = nn.scatter_nd %x, %i, %u {add = true} : tensor<4x8x16xf32>, tensor<5x2xi64>, tensor<5x16xf32>
+    %y = nn.scatter_nd %x, %i, %u {add = true}
+      : (tensor<4x8x16xf32>, tensor<5x2xi64>, tensor<5x16xf32>) -> tensor<4x8x16xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, NN_IndexTensor:$indices, NN_Tensor:$updates,
@@ -150,7 +152,7 @@ def NN_ScatterNDFoldOp : NN_ScatterOpBase<"scatter_nd_fold", []> {
     As `nn.scatter_nd`, combining by `kind`. It has no gradient.
 
     ```mlir
-    %y = nn.scatter_nd_fold %x, %i, %u {kind = "mul"} : tensor<8xf32>, tensor<2x1xi64>, tensor<2xf32>
+    %y = nn.scatter_nd_fold %x, %i, %u {kind = "mul"} : (tensor<8xf32>, tensor<2x1xi64>, tensor<2xf32>) -> tensor<8xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, NN_IndexTensor:$indices, NN_Tensor:$updates, StrAttr:$kind);
@@ -166,7 +168,8 @@ def NN_TopKOp : NN_Op<"topk", [InferTypeOpAdaptor, DeclareOpInterfaceMethods<Ker
     over the axis: meant for small k.
 
     ```mlir
-    %values, %indices = nn.topk %x {axis = 1 : i64, k = 5 : i64} : tensor<32x1000xf32>
+    %values, %indices = nn.topk %x {axis = 1 : i64, k = 5 : i64}
+      : (tensor<32x1000xf32>) -> (tensor<32x5xf32>, tensor<32x5xi64>)
     ```
   }];
   let arguments = (ins NN_Tensor:$x, I64Attr:$axis, I64Attr:$k, DefaultValuedAttr<BoolAttr, "true">:$largest);

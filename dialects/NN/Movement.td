@@ -29,7 +29,7 @@ def NN_TransposeOp : NN_MovementOp<"transpose"> {
     becomes `nn.reshape`; two in a row become one.
 
     ```mlir
-    %y = nn.transpose %x {perm = array<i64: 1, 0>} : tensor<2x3xf32>
+    %y = nn.transpose %x {perm = array<i64: 1, 0>} : (tensor<2x3xf32>) -> tensor<3x2xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$perm);
@@ -43,7 +43,7 @@ def NN_ConcatOp : NN_MovementOp<"concat"> {
   let summary = "Operands one after the other along an axis";
   let description = [{
     ```mlir
-    %z = nn.concat %x, %y {axis = 1 : i64} : tensor<2x3xf32>, tensor<2x5xf32>
+    %z = nn.concat %x, %y {axis = 1 : i64} : (tensor<2x3xf32>, tensor<2x5xf32>) -> tensor<2x8xf32>
     ```
   }];
   let arguments = (ins Variadic<NN_Tensor>:$inputs, I64Attr:$axis);
@@ -57,7 +57,8 @@ def NN_SliceOp : NN_MovementOp<"slice"> {
     Every element must lie inside the operand.
 
     ```mlir
-    %y = nn.slice %x {starts = array<i64: 0, 7>, sizes = array<i64: 2, 4>, steps = array<i64: 1, -2>} : tensor<2x8xf32>
+    %y = nn.slice %x {starts = array<i64: 0, 7>, sizes = array<i64: 2, 4>, steps = array<i64: 1, -2>}
+      : (tensor<2x8xf32>) -> tensor<2x4xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$starts, DenseI64ArrayAttr:$sizes, DenseI64ArrayAttr:$steps);
@@ -67,11 +68,12 @@ def NN_PadOp : NN_MovementOp<"pad"> {
   let summary = "A constant before, between and after the elements";
   let description = [{
     In dimension d: `low[d]` elements of `value` before, `high[d]` after, `interior[d]` between two neighbours, none
-    of them negative. The inverse of `nn.slice` with positive steps, and its gradient. ONNX's reflect, edge and wrap pads are
-    imported as slices and `nn.concat`, negative pads as `nn.slice`.
+    of them negative. The inverse of `nn.slice` with positive steps, and its gradient. ONNX's reflect, edge and wrap
+    pads are imported as slices and `nn.concat`, negative pads as `nn.slice`.
 
     ```mlir
-    %y = nn.pad %x {low = array<i64: 0, 1>, high = array<i64: 0, 2>, interior = array<i64: 0, 0>} : tensor<2x8xf32>
+    %y = nn.pad %x {low = array<i64: 0, 1>, high = array<i64: 0, 2>, interior = array<i64: 0, 0>}
+      : (tensor<2x8xf32>) -> tensor<2x11xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$low, DenseI64ArrayAttr:$high, DenseI64ArrayAttr:$interior,
@@ -82,7 +84,7 @@ def NN_BroadcastToOp : NN_MovementOp<"broadcast_to"> {
   let summary = "ONNX (trailing-dimension) broadcast to a shape";
   let description = [{
     ```mlir
-    %y = nn.broadcast_to %x {shape = array<i64: 4, 2, 3>} : tensor<2x1xf32>
+    %y = nn.broadcast_to %x {shape = array<i64: 4, 2, 3>} : (tensor<2x1xf32>) -> tensor<4x2x3xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, DenseI64ArrayAttr:$shape);
@@ -94,7 +96,7 @@ def NN_TriluOp : NN_MovementOp<"trilu"> {
     Keeps column - row >= k (`upper`) or column - row <= k, and writes 0 elsewhere.
 
     ```mlir
-    %y = nn.trilu %x {k = 0 : i64, upper = false} : tensor<4x8x8xf32>
+    %y = nn.trilu %x {k = 0 : i64, upper = false} : (tensor<4x8x8xf32>) -> tensor<4x8x8xf32>
     ```
   }];
   let arguments = (ins NN_Tensor:$x, DefaultValuedAttr<I64Attr, "0">:$k, DefaultValuedAttr<BoolAttr, "true">:$upper);
