@@ -225,6 +225,22 @@ static ImportNode::Results importCast(ImportNode &n) {
   return one(n.create<CastOp>({n.in(0)}, p));
 }
 
+/// x - bias right of lambd, x + bias left of -lambd, 0 between.
+static ImportNode::Results importShrink(ImportNode &n) {
+  Type type = n.elementType(0);
+  if (!isa<FloatType>(type))
+    return n.error("integers are not supported");
+  double bias = n.floatAttr("bias", 0.0), limit = n.floatAttr("lambd", 0.5);
+  Value x = n.in(0), offset = n.floatScalar(type, bias);
+  Value right = n.create<GreaterOp>({x, n.floatScalar(type, limit)});
+  Value left = n.create<LessOp>({x, n.floatScalar(type, -limit)});
+  Value lowered = n.create<SubOp>({x, offset}), raised = n.create<AddOp>({x, offset});
+  if (!right || !left || !lowered || !raised)
+    return failure();
+  Value rest = n.create<WhereOp>({left, raised, n.floatScalar(type, 0.0)});
+  return one(rest ? n.create<WhereOp>({right, lowered, rest}) : Value());
+}
+
 static ImportNode::Results importPRelu(ImportNode &n) {
   Value slope = n.in(1);
   // Before opset 7 the slope had one element a channel (axis 1).
@@ -310,6 +326,7 @@ void registerElementwiseImports(ImportRegistry &r) {
   r.add("Div", binary<DivOp>());
   r.add("Pow", binary<PowOp>());
   r.add("PRelu", {.import = importPRelu});
+  r.add("Shrink", {.import = importShrink});
   r.add("Mod", {.import =
                     [](ImportNode &n) {
                       ModOp::Properties p;
@@ -328,6 +345,11 @@ void registerElementwiseImports(ImportRegistry &r) {
   r.add("BitwiseAnd", binary<BitAndOp>());
   r.add("BitwiseOr", binary<BitOrOp>());
   r.add("BitwiseXor", binary<BitXorOp>());
+  r.add("BitwiseNot", {.import = [](ImportNode &n) {
+          auto type = RankedTensorType::get({}, n.elementType(0));
+          APInt ones = APInt::getAllOnes(n.elementType(0).getIntOrFloatBitWidth());
+          return one(n.create<BitXorOp>({n.in(0), n.constant(DenseElementsAttr::get(type, ones))}));
+        }});
   r.add("Max", variadic<MaxOp>());
   r.add("Min", variadic<MinOp>());
   r.add("Sum", variadic<AddOp>());

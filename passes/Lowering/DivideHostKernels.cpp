@@ -54,6 +54,8 @@ SmallVector<HostLaunch> divideHostKernel(func::FuncOp kernel) {
       matchPattern(bound, m_ConstantInt(&value));
       extents.push_back(value.getSExtValue());
     }
+    if (llvm::is_contained(extents, 0))
+      continue; // nothing to do for a tensor without elements
     bool single = extents.size() == 1;
     SmallVector<int64_t> outer(extents);
     if (!single)
