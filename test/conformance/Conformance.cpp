@@ -7,17 +7,16 @@
 //   unsupported   the importer says that it cannot import the model, and why
 //   outside       not a question to gmc: another domain than ai.onnx, an opset before 7, or values that are no tensors
 //   error         an error inside gmc
-// run.py drives it and knows what is expected.
+// run.py drives it and knows what is expected. With --gradients, it is the derivatives that pass or fail
+// (Gradients.cpp).
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
-#include "compiler/Codegen/Jit.h"
-#include "compiler/Import/Importer.h"
+#include "test/conformance/Case.h"
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include "onnx/onnx_pb.h"
 #include <cmath>
 #include <iostream>
 
@@ -27,24 +26,6 @@ namespace {
 
 // The tolerances of the ONNX backend test runner.
 constexpr double rtol = 1e-3, atol = 1e-7;
-
-struct Outcome {
-  std::string status, reason;
-};
-
-struct Case {
-  std::string folder;
-  std::unique_ptr<OnnxModel> model;
-  std::string op;
-  int64_t opset = 0;
-};
-
-/// A tensor as stored: elements in its own data type. `source` refers to `proto`.
-struct Stored {
-  std::unique_ptr<onnx::TensorProto> proto;
-  TensorSource source;
-  std::vector<char> data;
-};
 
 /// Nullopt where the file holds no tensor of a type that gmc knows (a sequence, an optional, strings).
 std::optional<Stored> readTensor(llvm::StringRef path) {
@@ -115,9 +96,10 @@ std::vector<std::string> numbered(llvm::StringRef folder, llvm::StringRef stem) 
   }
 }
 
-Outcome runDataSet(const Case &test, llvm::StringRef folder) {
+Outcome runDataSet(const Case &test, llvm::StringRef folder, bool gradients) {
   std::vector<std::string> inputFiles = numbered(folder, "input"), outputFiles = numbered(folder, "output");
   ImportOptions options;
+  options.promoteToF64 = gradients;
   llvm::StringMap<Stored> given;
   // input_N.pb belongs to graph input N, counted over those that are no initializers.
   for (auto [port, path] : llvm::zip(test.model->inputs(), inputFiles)) {
@@ -157,6 +139,8 @@ Outcome runDataSet(const Case &test, llvm::StringRef folder) {
     return {diagnostics.exitCode() == ExitInternal ? "error" : "unsupported", reasons};
   }
   auto forward = *imported.module->getOps<mlir::func::FuncOp>().begin();
+  if (gradients)
+    return checkGradients(forward, given, imported.weights);
   auto program = JitProgram::compile(forward);
   if (!program)
     return {"error", llvm::toString(program.takeError())};
@@ -190,7 +174,7 @@ Outcome runDataSet(const Case &test, llvm::StringRef folder) {
   return {"pass", ""};
 }
 
-Outcome runCase(Case &test) {
+Outcome runCase(Case &test, bool gradients) {
   auto model = OnnxModel::load(test.folder + "/model.onnx");
   if (!model)
     return {"unsupported", llvm::toString(model.takeError())};
@@ -208,8 +192,8 @@ Outcome runCase(Case &test) {
     std::string folder = test.folder + "/test_data_set_" + std::to_string(sets);
     if (!llvm::sys::fs::exists(folder))
       break;
-    Outcome outcome = runDataSet(test, folder);
-    if (outcome.status != "pass")
+    Outcome outcome = runDataSet(test, folder, gradients);
+    if (outcome.status != "pass" || gradients)
       return outcome;
   }
   return sets ? Outcome{"pass", ""} : Outcome{"outside", "no data"};
@@ -217,12 +201,13 @@ Outcome runCase(Case &test) {
 
 } // namespace
 
-int main() {
+int main(int argc, char **argv) {
+  bool gradients = argc > 1 && llvm::StringRef(argv[1]) == "--gradients";
   std::string line;
   while (std::getline(std::cin, line)) {
     Case test;
     test.folder = line;
-    Outcome outcome = runCase(test);
+    Outcome outcome = runCase(test, gradients);
     for (char &c : outcome.reason)
       if (c == '\n' || c == '\t')
         c = ' ';

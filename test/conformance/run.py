@@ -3,7 +3,8 @@
 
 Unpacks DATA/*.tar.zst (with the zstd and tar commands) into WORK, runs every case through gmc-conformance and prints,
 per operator, how many cases passed, failed and are unsupported. Fails when a case that expected.tsv lists as `pass`
-does not pass. With --update, writes expected.tsv from the results. Exit 77 (skipped) where DATA is absent.
+does not pass. With --gradients, does the same for the derivatives and gradients.tsv. With --update, writes the list
+from the results. Exit 77 (skipped) where DATA is absent.
 """
 import argparse
 import collections
@@ -46,13 +47,13 @@ def find_cases(work):
 class Worker(threading.Thread):
     """Feeds cases to one gmc-conformance process; starts another one when it dies or hangs."""
 
-    def __init__(self, tool, cases, results):
+    def __init__(self, command, cases, results):
         super().__init__()
-        self.tool, self.cases, self.results, self.process = tool, cases, results, None
+        self.command, self.cases, self.results, self.process = command, cases, results, None
 
     def ask(self, folder):
         if self.process is None:
-            self.process = subprocess.Popen([self.tool], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                             stderr=subprocess.DEVNULL)
         self.process.stdin.write((folder + "\n").encode())
         self.process.stdin.flush()
@@ -89,7 +90,7 @@ def read_expected(path):
 
 def write_expected(path, results):
     with open(path, "w") as file:
-        file.write("# Every ONNX backend test case: status, case, reason. A case listed as pass must pass.\n"
+        file.write("# ONNX backend test cases: status, case, reason. A case listed as pass must pass.\n"
                    "# Written by run.py --update; see Conformance.cpp for what a status means.\n")
         for name in sorted(results):
             status, _, _, reason = results[name]
@@ -101,12 +102,16 @@ def main():
     parser.add_argument("--tool", required=True, help="the gmc-conformance executable")
     parser.add_argument("--data", required=True, help="folder of the archives")
     parser.add_argument("--work", required=True, help="where they are unpacked")
-    parser.add_argument("--expected", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "expected.tsv"))
+    parser.add_argument("--expected", help="the list of expectations (default: beside this script)")
+    parser.add_argument("--gradients", action="store_true", help="check derivatives against finite differences")
     parser.add_argument("--filter", default="", help="only cases whose name contains this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--update", action="store_true", help="write the results as the new expectation")
     parser.add_argument("--reasons", action="store_true", help="print the reason of each case that does not pass")
     args = parser.parse_args()
+    here = os.path.dirname(os.path.abspath(__file__))
+    args.expected = args.expected or os.path.join(here, "gradients.tsv" if args.gradients else "expected.tsv")
+    command = [args.tool] + (["--gradients"] if args.gradients else [])
     if not glob.glob(os.path.join(args.data, "*.tar.zst")):
         print(f"skipped: no ONNX backend test archives in {args.data}")
         sys.exit(77)
@@ -117,7 +122,7 @@ def main():
     for case in find_cases(args.work):
         if args.filter in case[0]:
             cases.put(case)
-    workers = [Worker(args.tool, cases, results) for _ in range(max(1, args.jobs))]
+    workers = [Worker(command, cases, results) for _ in range(max(1, args.jobs))]
     for worker in workers:
         worker.start()
     for worker in workers:
