@@ -292,8 +292,8 @@ void registerLayerNormOps(NNDialect *dialect) {
 }
 
 void registerLayerNormImports(ImportRegistry &r) {
-  r.add("LayerNormalization", {.import = importLayerNorm<true>});
-  r.add("RMSNormalization", {.import = importLayerNorm<false>});
+  r.add("LayerNormalization", {.import = importLayerNorm<true>, .initializedToOne = {1}});
+  r.add("RMSNormalization", {.import = importLayerNorm<false>, .initializedToOne = {1}});
   r.add("MeanVarianceNormalization", {.import = importMeanVariance});
 }
 

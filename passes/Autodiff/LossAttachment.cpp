@@ -113,6 +113,8 @@ AttachedLoss attachLoss(OpBuilder &b, const LossChoice &choice, ArrayRef<Value> 
   if (choice.kind == LossChoice::Output)
     return takeApart(b, x, validSamples, batch, notes);
   Location loc = x.getLoc();
+  if (nn::shapeOf(x).empty())
+    x = reshaped(b, loc, x, {1});
   int64_t rows = nn::shapeOf(x)[0];
   Value valid = validRows(b, loc, validSamples, rows, batch);
   if (!valid)

@@ -76,10 +76,24 @@ static Json portJson(const Port &port) {
 
 /// The graph input that a loss inside the file compares with: null when there is none.
 static const Port *labelInput(const OnnxModel &model) {
+  auto producer = [&](llvm::StringRef value) -> const onnx::NodeProto * {
+    for (const auto &node : model.graph().node())
+      for (const std::string &output : node.output())
+        if (output == value)
+          return &node;
+    return nullptr;
+  };
   for (const auto &node : model.graph().node())
     if ((node.op_type() == "SoftmaxCrossEntropyLoss" || node.op_type() == "NegativeLogLikelihoodLoss") &&
-        node.input_size() > 1)
-      return model.findInput(node.input(1));
+        node.input_size() > 1) {
+      std::string name = node.input(1);
+      static const llvm::StringRef views[] = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Identity"};
+      for (const onnx::NodeProto *view = producer(name);
+           view && llvm::is_contained(views, llvm::StringRef(view->op_type())) && view->input_size() > 0;
+           view = producer(name))
+        name = view->input(0);
+      return model.findInput(name);
+    }
   return nullptr;
 }
 

@@ -53,3 +53,29 @@ func.func @forward(%x: tensor<8x4xf32> {nn.name = "x", nn.role = "input"},
   %d = nn.dropout %p {ratio = 0.5 : f64, node_id = 7 : i64} : (tensor<8x4xf32>) -> tensor<8x4xf32>
   return %d : tensor<8x4xf32>
 }
+
+// -----
+
+// A mean in the file is taken apart; its label is an input, whose rows are tokens: four for a sample.
+// CHECK-LABEL: func @micro
+// CHECK-SAME: tensor<2x4x3xf32> {nn.name = "x", nn.role = "input"}
+// CHECK-SAME: %[[LABEL:[^:]*]]: tensor<2x4xi64> {nn.name = "y", nn.role = "label"}
+// CHECK-SAME: %[[SAMPLES:[^:]*]]: tensor<1xi64> {nn.role = "valid_samples"}
+// CHECK-DAG: %[[LABELS:.*]] = nn.reshape %[[LABEL]]
+// CHECK-DAG: %[[FOUR:.*]] = nn.constant dense<4> : tensor<1xi64>
+// CHECK-DAG: %[[ROWS:.*]] = nn.mul %[[SAMPLES]], %[[FOUR]]
+// CHECK: %[[SUM:.*]], %[[COUNT:.*]] = nn.softmax_cross_entropy %{{.*}}, %[[LABELS]] valid %[[ROWS]]
+// CHECK-NOT: nn.div
+// CHECK: return %[[SUM]], %[[COUNT]]
+func.func @forward(%x: tensor<2x4x3xf32> {nn.name = "x", nn.role = "input"},
+                   %y: tensor<2x4xi64> {nn.name = "y", nn.role = "input"},
+                   %s: tensor<3xf32> {nn.name = "s", nn.role = "parameter"})
+    -> (tensor<f32> {nn.name = "loss", nn.role = "output"}) {
+  %p = nn.mul %x, %s : tensor<2x4x3xf32>, tensor<3xf32>
+  %r = nn.reshape %p {shape = array<i64: 8, 3>} : (tensor<2x4x3xf32>) -> tensor<8x3xf32>
+  %l = nn.reshape %y {shape = array<i64: 8>} : (tensor<2x4xi64>) -> tensor<8xi64>
+  %sum, %count = nn.softmax_cross_entropy %r, %l : (tensor<8x3xf32>, tensor<8xi64>) -> (tensor<1xf32>, tensor<1xf32>)
+  %m = nn.div %sum, %count : tensor<1xf32>, tensor<1xf32>
+  %loss = nn.reshape %m {shape = array<i64>} : (tensor<1xf32>) -> tensor<f32>
+  return %loss : tensor<f32>
+}
