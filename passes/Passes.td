@@ -104,4 +104,69 @@ def BuildEvalPass : TrainingPass<"build-eval"> {
   ];
 }
 
+//===- Fusion and lowering ------------------------------------------------------------------------------===//
+
+def FormKernelsPass : Pass<"form-kernels", "::mlir::ModuleOp"> {
+  let summary = "Cluster nn ops into kernels and call them";
+  let description = [{
+    Every function of the module becomes calls of `plan.kernel` functions, views and constants. Elementwise producers with one
+    reader join it; splat constants move into the kernel; elementwise kernels are collapsed to as few dimensions as their
+    broadcasts allow; kernels with the same body are one function.
+
+    ```mlir
+    func.func @f(%x: tensor<2x3xf32>) -> tensor<2x3xf32> {
+      %0 = nn.neg %x : tensor<2x3xf32>
+      %1 = nn.exp %0 : tensor<2x3xf32>
+      return %1 : tensor<2x3xf32>
+    }
+    // becomes
+    func.func @f(%x: tensor<2x3xf32>) -> tensor<2x3xf32> {
+      %0 = nn.reshape %x {shape = array<i64: 6>} : (tensor<2x3xf32>) -> tensor<6xf32>
+      %1 = call @k_exp_...(%0) {plan.nodes = [], plan.op = "nn.exp", plan.stage = "forward"} : (tensor<6xf32>) -> tensor<6xf32>
+      ...
+    }
+    func.func private @k_exp_...(%x: tensor<6xf32>) -> tensor<6xf32> attributes {plan.kernel} { ... }
+    ```
+  }];
+  let options = [Option<"fuse", "fuse", "bool", "true", "Merge elementwise neighbours">];
+  let dependentDialects = ["::gmc::nn::NNDialect", "::mlir::func::FuncDialect"];
+}
+
+def EmitKernelsPass : Pass<"emit-kernels", "::mlir::ModuleOp"> {
+  let summary = "Kernels from tensors to parallel loops over buffers";
+  let description = [{
+    Replaces every `plan.kernel` function NAME by NAME_host on buffers: operands, results, workspaces. Its body is a sequence of
+    scf.parallel nests in scf, memref, arith and math; an elementwise cluster is one nest.
+
+    ```mlir
+    func.func private @k(%x: tensor<6xf32>) -> tensor<6xf32> attributes {plan.kernel} {
+      %0 = nn.exp %x : tensor<6xf32>
+      return %0 : tensor<6xf32>
+    }
+    // becomes
+    func.func private @k_host(%x: memref<6xf32> {llvm.noalias}, %y: memref<6xf32> {llvm.noalias}) {
+      scf.parallel (%i) = (%c0) to (%c6) step (%c1) {
+        %0 = memref.load %x[%i] : memref<6xf32>
+        %1 = math.exp %0 : f32
+        memref.store %1, %y[%i] : memref<6xf32>
+        scf.reduce
+      }
+      return
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect", "::mlir::vector::VectorDialect", "::mlir::LLVM::LLVMDialect"];
+}
+
+def DivideHostKernelsPass : Pass<"divide-host-kernels", "::mlir::ModuleOp"> {
+  let summary = "Nests to functions over a range of iterations";
+  let description = [{
+    Splits every function with top-level scf.parallel nests into one function per nest, NAME_0, NAME_1, ..., each taking the
+    range [begin, end) of iterations to compute. All dimensions but the last are linearized into the range; the last is an inner
+    loop; a one-dimensional nest is divided itself.
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
+}
+
 #endif

@@ -1,5 +1,6 @@
 //===- FormKernels.cpp - from nn ops to calls of kernels ------------------------------------------------===//
 
+#include "passes/Passes.h"
 #include "passes/Fusion/FormKernels.h"
 #include "dialects/Interfaces/OpInterfaces.h"
 #include "dialects/NN/Tensor.h"
@@ -11,6 +12,11 @@
 #include <list>
 
 using namespace mlir;
+
+namespace gmc {
+#define GEN_PASS_DEF_FORMKERNELSPASS
+#include "passes/Passes.h.inc"
+} // namespace gmc
 
 namespace gmc {
 
@@ -285,5 +291,18 @@ private:
 LogicalResult formKernels(func::FuncOp function, const FormKernelsOptions &options) {
   return KernelFormer(function, options).run();
 }
+
+namespace {
+struct FormKernelsPass : impl::FormKernelsPassBase<FormKernelsPass> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    SmallVector<func::FuncOp> functions(getOperation().getOps<func::FuncOp>());
+    for (func::FuncOp function : functions)
+      if (!function.isExternal() && !function->hasAttr(kKernelAttr) && failed(formKernels(function, {fuse})))
+        return signalPassFailure();
+  }
+};
+} // namespace
 
 } // namespace gmc

@@ -1,5 +1,6 @@
 //===- DivideHostKernels.cpp - nests to functions over a range of iterations ----------------------------===//
 
+#include "passes/Passes.h"
 #include "passes/Lowering/DivideHostKernels.h"
 #include "dialects/Interfaces/KernelBuilder.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -9,6 +10,11 @@
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
+
+namespace gmc {
+#define GEN_PASS_DEF_DIVIDEHOSTKERNELSPASS
+#include "passes/Passes.h.inc"
+} // namespace gmc
 
 namespace gmc {
 
@@ -110,5 +116,20 @@ SmallVector<HostLaunch> divideHostKernel(func::FuncOp kernel) {
   kernel.erase();
   return launches;
 }
+
+namespace {
+struct DivideHostKernelsPass : impl::DivideHostKernelsPassBase<DivideHostKernelsPass> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    SmallVector<func::FuncOp> kernels;
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      if (!function.isExternal() && !function.getBody().front().getOps<scf::ParallelOp>().empty())
+        kernels.push_back(function);
+    for (func::FuncOp kernel : kernels)
+      divideHostKernel(kernel);
+  }
+};
+} // namespace
 
 } // namespace gmc

@@ -1,5 +1,6 @@
 //===- EmitKernels.cpp - kernels from tensors to parallel loops over buffers ----------------------------===//
 
+#include "passes/Passes.h"
 #include "passes/Lowering/EmitKernels.h"
 #include "dialects/Interfaces/KernelBuilder.h"
 #include "dialects/NN/Tensor.h"
@@ -7,6 +8,11 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 using namespace mlir;
+
+namespace gmc {
+#define GEN_PASS_DEF_EMITKERNELSPASS
+#include "passes/Passes.h.inc"
+} // namespace gmc
 
 namespace gmc {
 
@@ -170,5 +176,24 @@ FailureOr<func::FuncOp> emitKernel(func::FuncOp kernel, StringRef name, KernelTa
   func::ReturnOp::create(b, kernel.getLoc());
   return function;
 }
+
+namespace {
+struct EmitKernelsPass : impl::EmitKernelsPassBase<EmitKernelsPass> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    SmallVector<func::FuncOp> kernels;
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      if (function->hasAttr("plan.kernel"))
+        kernels.push_back(function);
+    for (func::FuncOp kernel : kernels) {
+      SmallVector<int> aliases(kernel.getNumResults(), -1);
+      if (failed(emitKernel(kernel, (kernel.getName() + "_host").str(), KernelTarget::Host, aliases)))
+        return signalPassFailure();
+      kernel.erase();
+    }
+  }
+};
+} // namespace
 
 } // namespace gmc

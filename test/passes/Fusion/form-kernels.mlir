@@ -1,0 +1,44 @@
+// RUN: gmc-opt %s --form-kernels | FileCheck %s
+// RUN: gmc-opt %s --form-kernels=fuse=false | FileCheck %s --check-prefix=NOFUSE
+
+// Two elementwise ops with one reader each are one kernel, collapsed to one dimension; the scalar is inside it.
+// CHECK-LABEL: func.func @chain
+// CHECK: %[[V:.*]] = nn.reshape %{{.*}} {shape = array<i64: 6>}
+// CHECK: %[[C:.*]] = call @[[K:k_exp_[0-9a-f]+]](%[[V]]) {plan.nodes = ["scale", "grow"], plan.op = "nn.exp", plan.stage = "forward"}
+// CHECK: nn.reshape %[[C]] {shape = array<i64: 2, 3>}
+// NOFUSE-LABEL: func.func @chain
+// NOFUSE: call @k_mul_
+// NOFUSE: call @k_exp_
+func.func @chain(%x: tensor<2x3xf32>) -> tensor<2x3xf32> {
+  %two = nn.constant dense<2.0> : tensor<f32>
+  %0 = nn.mul %x, %two : tensor<2x3xf32>, tensor<f32> loc("scale")
+  %1 = nn.exp %0 : tensor<2x3xf32> loc("grow")
+  return %1 : tensor<2x3xf32>
+}
+
+// The same computation of another shape with as many elements is the same kernel.
+// CHECK-LABEL: func.func @shared
+// CHECK: call @[[K]](
+func.func @shared(%x: tensor<3x2xf32>) -> tensor<3x2xf32> {
+  %two = nn.constant dense<2.0> : tensor<f32>
+  %0 = nn.mul %x, %two : tensor<3x2xf32>, tensor<f32>
+  %1 = nn.exp %0 : tensor<3x2xf32>
+  return %1 : tensor<3x2xf32>
+}
+
+// A value with two readers is kept: it is a kernel of its own. A channel broadcast keeps its dimension.
+// CHECK-LABEL: func.func @broadcast
+// CHECK: call @k_add_{{[0-9a-f]+}}(%{{.*}}, %{{.*}}) {{.*}} : (tensor<4x3x25xf32>, tensor<3x1xf32>) -> tensor<4x3x25xf32>
+// CHECK: call @k_tanh_
+// CHECK: call @k_neg_
+func.func @broadcast(%x: tensor<4x3x5x5xf32>, %b: tensor<3x1x1xf32>) -> (tensor<4x3x5x5xf32>, tensor<4x3x5x5xf32>) {
+  %0 = nn.add %x, %b : tensor<4x3x5x5xf32>, tensor<3x1x1xf32>
+  %1 = nn.tanh %0 : tensor<4x3x5x5xf32>
+  %2 = nn.neg %0 : tensor<4x3x5x5xf32>
+  return %1, %2 : tensor<4x3x5x5xf32>, tensor<4x3x5x5xf32>
+}
+
+// CHECK: func.func private @[[K]](%{{.*}}: tensor<6xf32>) -> tensor<6xf32> attributes {plan.kernel}
+// CHECK-NEXT: nn.constant dense<2.0
+// CHECK-NEXT: nn.mul
+// CHECK-NEXT: nn.exp
