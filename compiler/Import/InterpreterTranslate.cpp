@@ -120,6 +120,18 @@ bool Program::translateMemory(Operation &op, Instruction &out, bool &emits) {
     bufferOf[view.getResult()] = &buffers.back();
     return true;
   }
+  if (isa<memref::CollapseShapeOp, memref::ExpandShapeOp, memref::CastOp, memref::ReinterpretCastOp>(op)) {
+    // The same contiguous elements under another shape.
+    const Buffer *base = bufferOf.lookup(op.getOperand(0));
+    auto type = cast<MemRefType>(op.getResult(0).getType());
+    if (auto cast = dyn_cast<memref::ReinterpretCastOp>(op); cast && !llvm::equal(cast.getStaticOffsets(), ArrayRef<int64_t>{0}))
+      return false;
+    if (!base || !type.hasStaticShape() || !type.getLayout().isIdentity() || type.getNumElements() != base->elements)
+      return false;
+    buffers.push_back(describe(type, base->data, base->writable));
+    bufferOf[op.getResult(0)] = &buffers.back();
+    return true;
+  }
   if (auto alloca = dyn_cast<memref::AllocaOp>(op)) { // iterations run one after the other: one array serves all
     if (!alloca.getType().hasStaticShape())
       return false;
