@@ -28,7 +28,7 @@ double sourceCoordinate(const Rule &rule, int64_t o, int64_t in, int64_t out, do
   if (rule.coordinates == "asymmetric")
     return o / scale;
   if (rule.coordinates == "align_corners")
-    return out == 1 ? 0 : static_cast<double>(o) * (in - 1) / (out - 1);
+    return out == 1 ? 0 : o * (in - 1) / (scale * in - 1); // with the unrounded size, as the standard's reference has it
   if (rule.coordinates == "pytorch_half_pixel" && out == 1)
     return 0;
   double x = (o + 0.5) / scale - 0.5;
