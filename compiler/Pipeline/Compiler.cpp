@@ -183,7 +183,7 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
   auto start = std::chrono::steady_clock::now();
   auto profile = profileFor(request);
   if (!profile) {
-    diagnostics.input("no device profile for --arch=" + request.arch + ": use sm_75, sm_80, sm_86, sm_89 or sm_90");
+    diagnostics.input("no device profile for --arch=" + request.arch + ": use sm_75, sm_80, sm_86, sm_89, sm_90, sm_100 or sm_120");
     return nullptr;
   }
   bool batchNorm = request.training.bnTrain && usesOp(model, "BatchNormalization");

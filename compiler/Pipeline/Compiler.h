@@ -5,6 +5,7 @@
 #include "compiler/Import/Importer.h"
 #include "compiler/Pipeline/PlanBuilder.h"
 #include "passes/Autodiff/Training.h"
+#include "llvm/Support/MemoryBuffer.h"
 
 namespace gmc {
 
@@ -14,7 +15,8 @@ struct CompileRequest {
   int64_t batch = 32;
   std::optional<int64_t> microBatch, accumulation; ///< unset: auto
   planning::PlanTarget target = planning::PlanTarget::Host;
-  std::string arch = "native";
+  std::string arch = "native";    ///< cuda, sim: the one whose profile the plan is made with
+  std::vector<std::string> archs; ///< cuda: those that code is generated for
   int threads = 1;
   std::optional<int64_t> budgetBytes;
   std::optional<int64_t> reserveBytes; ///< instead of the computed one
@@ -50,6 +52,10 @@ llvm::Expected<std::vector<BatchSplit>> batchSplits(const CompileRequest &reques
 /// Imports, differentiates and plans `model`. Null after problems were added to `diagnostics`.
 std::unique_ptr<CompiledPlan> compilePlan(mlir::MLIRContext &context, const OnnxModel &model,
                                           const CompileRequest &request, Diagnostics &diagnostics);
+
+/// Tables and kernels of `compiled` for its target: an object ("obj"), LLVM IR ("llvm") or, for cuda, PTX ("ptx") as text.
+llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitTrainerCode(CompiledPlan &compiled, const CompileRequest &request,
+                                                                    llvm::StringRef kind);
 
 /// Code for `compiled` as the trainer OUTPUT and its weights OUTPUT.safetensors, each whole or not at all.
 llvm::Error writeTrainer(CompiledPlan &compiled, const CompileRequest &request, llvm::StringRef kitFolder,

@@ -28,6 +28,10 @@ std::optional<DeviceProfile> deviceProfile(llvm::StringRef arch) {
     return gpu("L4", 30.3, 300, 450);
   if (arch == "sm_90")
     return gpu("H100", 66.9, 3350, 620);
+  if (arch == "sm_100")
+    return gpu("B200", 75, 8000, 700);
+  if (arch == "sm_120")
+    return gpu("RTX 5090", 104.8, 1792, 560);
   if (arch == "host") {
     DeviceProfile p;
     p.name = "host";

@@ -19,7 +19,8 @@ struct DeviceProfile {
   int64_t contextBytes = 0;               ///< device memory of a process before its first allocation
 };
 
-/// Profile of an architecture: "host", or sm_75 (T4), sm_80 (A100), sm_86 (RTX 3060), sm_89 (L4), sm_90 (H100). Nullopt for others.
+/// Profile of an architecture: "host", or sm_75 (T4), sm_80 (A100), sm_86 (RTX 3060), sm_89 (L4), sm_90 (H100), sm_100 (B200),
+/// sm_120 (RTX 5090). Nullopt for others.
 std::optional<DeviceProfile> deviceProfile(llvm::StringRef arch);
 
 /// Predicted microseconds of one execution of `node`.

@@ -1,5 +1,6 @@
 //===- WriteTrainer.cpp - a plan to an executable and its weights ---------------------------------------===//
 
+#include "compiler/Codegen/GpuCodegen.h"
 #include "compiler/Codegen/HostCodegen.h"
 #include "compiler/Codegen/LinkTrainer.h"
 #include "compiler/Pipeline/Compiler.h"
@@ -32,7 +33,7 @@ static std::string metadataJson(const CompiledPlan &compiled, const CompileReque
   nlohmann::ordered_json json;
   json["model"] = llvm::sys::path::filename(plan.model).str();
   json["target"] = planning::toString(plan.target);
-  json["archs"] = {request.arch};
+  json["archs"] = plan.target == planning::PlanTarget::Cuda ? request.archs : std::vector<std::string>{request.arch};
   json["precision"] = plan.precision;
   json["numerics"] = plan.numerics;
   json["batch"] = plan.batch;
@@ -97,8 +98,8 @@ static llvm::Error writeWeights(const CompiledPlan &compiled, const std::string 
   return failure;
 }
 
-llvm::Error writeTrainer(CompiledPlan &compiled, const CompileRequest &request, StringRef kitFolder,
-                         StringRef output) {
+llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitTrainerCode(CompiledPlan &compiled, const CompileRequest &request,
+                                                                    StringRef kind) {
   for (ImageTensor &tensor : compiled.image.tensors)
     if (compiled.weights.find(tensor.name))
       tensor.flags |= GMC_TENSOR_INITIALIZER;
@@ -106,9 +107,29 @@ llvm::Error writeTrainer(CompiledPlan &compiled, const CompileRequest &request, 
   compiled.image.budgetBytes = compiled.plan.budgetBytes;
   compiled.image.reserveBytes = compiled.plan.reserveBytes;
   compiled.image.metadata = metadataJson(compiled, request);
-  HostCodegenOptions codegen;
-  codegen.arch = request.arch;
-  auto object = emitHostObject(*compiled.module, compiled.image, codegen);
+  compiled.image.target = compiled.plan.target == planning::PlanTarget::Host   ? GMC_TARGET_HOST
+                          : compiled.plan.target == planning::PlanTarget::Cuda ? GMC_TARGET_CUDA
+                                                                               : GMC_TARGET_SIM;
+  if (compiled.image.target == GMC_TARGET_HOST) {
+    HostCodegenOptions codegen;
+    codegen.arch = request.arch;
+    codegen.emitLlvmText = kind == "llvm";
+    return emitHostObject(*compiled.module, compiled.image, codegen);
+  }
+  GpuCodegenOptions codegen;
+  if (compiled.image.target == GMC_TARGET_CUDA) {
+    codegen.archs = request.archs;
+    codegen.tools = findCudaTools();
+  }
+  codegen.emit = kind == "llvm"  ? GpuCodegenOptions::Emit::Llvm
+                 : kind == "ptx" ? GpuCodegenOptions::Emit::Ptx
+                                 : GpuCodegenOptions::Emit::Object;
+  return emitGpuObject(*compiled.module, compiled.image, codegen);
+}
+
+llvm::Error writeTrainer(CompiledPlan &compiled, const CompileRequest &request, StringRef kitFolder,
+                         StringRef output) {
+  auto object = emitTrainerCode(compiled, request, "obj");
   if (!object)
     return object.takeError();
   if (auto error = writeWeights(compiled, (output + ".safetensors").str()))

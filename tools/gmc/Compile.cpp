@@ -1,6 +1,6 @@
 //===- Compile.cpp - gmc compile ------------------------------------------------------------------------===//
 
-#include "compiler/Codegen/HostCodegen.h"
+#include "compiler/Codegen/CudaTools.h"
 #include "compiler/Codegen/LinkTrainer.h"
 #include "compiler/Planning/PlanJson.h"
 #include "mlir/IR/AsmState.h"
@@ -55,10 +55,17 @@ static int runCompile(const CompileOptions &options) {
   if (!model)
     return ExitUsage;
   const std::string &typed = options.train.target;
-  if (typed == "cuda" || typed == "sim")
-    return usageError("this build has no code generation for --target=" + typed +
-                      "; use --target=host, or gmc plan, which answers for cuda without it");
-  auto request = toRequest(options.train, *model, planning::PlanTarget::Host);
+  planning::PlanTarget target = planning::PlanTarget::Cuda;
+  if (!typed.empty() && !planning::fromString(typed, target))
+    return usageError("--target=" + typed);
+  if (typed.empty() && !findCudaTools().any()) {
+    target = planning::PlanTarget::Host;
+    llvm::errs() << "gmc: note: no CUDA toolkit is found (CUDA_HOME, CUDA_PATH, /usr/local/cuda, ptxas on PATH); compiling for the "
+                    "host. --target=cuda insists\n";
+  }
+  if (options.emit == "ptx" && target != planning::PlanTarget::Cuda)
+    return usageError("--emit=ptx is for --target=cuda");
+  auto request = toRequest(options.train, *model, target);
   if (!request)
     return usageError(request.takeError());
   mlir::DialectRegistry registry;
@@ -66,8 +73,6 @@ static int runCompile(const CompileOptions &options) {
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
   if (!options.phase.empty())
     return stopEarly(options, *model, *request, context);
-  if (typed.empty())
-    llvm::errs() << "gmc: note: this build has no code generation for cuda; compiling for the host\n";
   if (!request->budgetBytes)
     return usageError("--vram is required: the budget of the trainer, such as --vram=4GB");
   std::string output = options.output.empty()
@@ -100,10 +105,7 @@ static int runCompile(const CompileOptions &options) {
       return llvm::Error::success();
     });
   } else {
-    HostCodegenOptions codegen;
-    codegen.arch = request->arch;
-    codegen.emitLlvmText = options.emit == "llvm";
-    auto object = emitHostObject(*compiled->module, compiled->image, codegen);
+    auto object = emitTrainerCode(*compiled, *request, options.emit);
     error = !object ? object.takeError() : writeFileAtomically(output, [&](llvm::raw_ostream &os) {
       os << (*object)->getBuffer();
       return llvm::Error::success();
@@ -123,7 +125,8 @@ void registerCompile(CLI::App &app, int &exitCode) {
   CLI::App *command = app.add_subcommand("compile", "Compile a model into a trainer that stays within a memory budget");
   addTrainOptions(*command, options->train);
   command->add_option("-o", options->output, "the trainer; its weights go to OUT.safetensors");
-  command->add_option("--emit", options->emit, "exe, plan, llvm or obj")->check(CLI::IsMember({"exe", "plan", "llvm", "obj"}));
+  command->add_option("--emit", options->emit, "exe, plan, llvm, ptx or obj")
+      ->check(CLI::IsMember({"exe", "plan", "llvm", "ptx", "obj"}));
   command->add_option("--compile-to", options->phase, "print the IR after this phase: import, train")
       ->check(CLI::IsMember({"import", "train"}));
   command->add_flag("--timing", options->timing, "print how long the phases took");

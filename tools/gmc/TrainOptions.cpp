@@ -1,4 +1,5 @@
 #include "tools/gmc/TrainOptions.h"
+#include "compiler/Codegen/CudaTools.h"
 #include "compiler/Codegen/HostCodegen.h"
 #include "llvm/Support/Path.h"
 #include <thread>
@@ -10,7 +11,7 @@ void addTrainOptions(CLI::App &app, TrainOptions &o) {
   auto last = [](CLI::Option *option) { option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast); return option; };
   last(app.add_option("--vram", o.vram, "memory budget of the process: 4GB, 4GiB, bytes"));
   last(app.add_option("--target", o.target, "cuda, host or sim"))->check(CLI::IsMember({"cuda", "host", "sim"}));
-  last(app.add_option("--arch", o.arch, "sm_86, ... or native, x86-64-v3, x86-64-v4"));
+  last(app.add_option("--arch", o.arch, "sm_86,sm_90,... or native, x86-64-v3, x86-64-v4"));
   last(app.add_option("--threads", o.threads, "host: threads the plan is for; default: this machine's cores"))->check(CLI::PositiveNumber);
   last(app.add_option("--micro-batch", o.microBatch, "rows per micro-step: auto or N"));
   last(app.add_option("--accumulate", o.accumulate, "micro-steps per optimizer step: auto or N"));
@@ -69,8 +70,15 @@ llvm::Expected<CompileRequest> toRequest(const TrainOptions &o, const OnnxModel 
   if (host) {
     if (auto arch = resolveHostArch(r.arch); !arch)
       return arch.takeError();
-  } else if (!deviceProfile(r.arch)) {
-    return inputError("--arch=" + r.arch + ": sm_75, sm_80, sm_86, sm_89 or sm_90 is expected for this target");
+  } else {
+    llvm::SmallVector<llvm::StringRef> names;
+    llvm::StringRef(r.arch).split(names, ',');
+    for (llvm::StringRef name : names) {
+      if (auto sm = parseSm(name); !sm)
+        return inputError(llvm::toString(sm.takeError()));
+      r.archs.push_back(name.str());
+    }
+    r.arch = r.archs.front(); // the plan is made for the first one named
   }
   r.threads = o.threads ? o.threads : std::max(1u, std::thread::hardware_concurrency());
   if (!o.vram.empty()) {

@@ -59,15 +59,15 @@ enum {
 /* Positions in the RNG tensor: random numbers are a function of (seed, optimizer step, micro-step, node, element). */
 enum { GMC_RNG_SEED = 0, GMC_RNG_STEP = 1, GMC_RNG_MICRO = 2, GMC_RNG_COUNT = 4 };
 
-/* Host and sim: computes part [begin, end) of the kernel's iteration space, 0 <= begin <= end <= extent. Parts are
- * independent of each other and of how the space is divided. operands[i] is an address inside the arena. */
+/* Host and sim: computes part [begin, end) of the kernel's iteration space (sim: of its blocks), 0 <= begin <= end <= extent.
+ * Parts are independent of each other and of how the space is divided. operands[i] is an address inside the arena. */
 typedef void (*GmcKernelFn)(char *const *operands, int64_t begin, int64_t end);
 
 typedef struct GmcLaunch {
-  GmcKernelFn fn;    /* host; null for cuda */
+  GmcKernelFn fn;    /* host, sim; null for cuda */
   const char *name;  /* the kernel's symbol: cuda looks it up in its module, profiles print it */
-  int64_t extent;    /* host: size of the divisible iteration space; cuda: number of blocks */
-  int64_t grain;     /* host: a part smaller than this is not worth a thread; cuda: threads per block */
+  int64_t extent;    /* host: size of the divisible iteration space; cuda, sim: number of blocks */
+  int64_t grain;     /* host: a part smaller than this is not worth a thread; cuda, sim: threads per block */
   int64_t shared;    /* cuda: bytes of dynamic shared memory */
 } GmcLaunch;
 
@@ -117,7 +117,7 @@ typedef struct GmcModel {
   const char *metadata;        /* JSON: model, batch, accumulation, optimizer, options, reserve by part, plan figures */
   const GmcTensor *tensors;    /* tensors that live through every program: parameters, constants, state */
   const GmcProgram *programs;
-  const void *image;           /* cuda: fatbin or PTX; host: null */
+  const void *image;           /* cuda: gmc/DeviceImage.h; host, sim: null */
   uint64_t imageBytes;
   uint32_t numTensors, numPrograms;
 } GmcModel;

@@ -1,0 +1,384 @@
+//===- GpuCodegen.cpp - kernels for cuda, and the same kernels on the CPU (sim) -------------------------===//
+
+#include "compiler/Codegen/GpuCodegen.h"
+#include "compiler/Codegen/LowerKernels.h"
+#include "compiler/Codegen/ModelTables.h"
+#include "gmc/DeviceImage.h"
+#include "passes/Lowering/DivideGpuKernels.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/IntrinsicInst.h"
+#include "llvm/IR/IntrinsicsNVPTX.h"
+#include "llvm/Linker/Linker.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/Utils/Cloning.h"
+#include <map>
+
+using namespace llvm;
+
+namespace gmc {
+
+static constexpr int64_t kThreadsPerBlock = 256;
+
+static Error failure(const Twine &message) { return createStringError(message.str()); }
+
+static int64_t threadsOf(int64_t extent) { return std::clamp<int64_t>((extent + 31) / 32 * 32, 32, kThreadsPerBlock); }
+
+/// The kernel NAME(buffers...) around NAME_body(buffers..., iteration): thread `ctaid * ntid + tid` computes that iteration, threads
+/// past the end do nothing.
+static Function *wrapKernel(Function *body, const GpuLaunch &launch) {
+  LLVMContext &context = body->getContext();
+  Module &module = *body->getParent();
+  body->setName(launch.function + "_body");
+  SmallVector<Type *> types(body->getFunctionType()->params().drop_back());
+  auto *kernel = Function::Create(FunctionType::get(Type::getVoidTy(context), types, false),
+                                  GlobalValue::ExternalLinkage, launch.function, module);
+  for (unsigned i = 0; i < types.size(); ++i)
+    kernel->addParamAttr(i, Attribute::NoAlias);
+  auto *entry = BasicBlock::Create(context, "entry", kernel), *inside = BasicBlock::Create(context, "inside", kernel),
+       *done = BasicBlock::Create(context, "done", kernel);
+  IRBuilder<> b(entry);
+  auto read = [&](Intrinsic::ID id) { return b.CreateZExt(b.CreateIntrinsic(b.getInt32Ty(), id, {}), b.getInt64Ty()); };
+  Value *index = b.CreateNUWAdd(b.CreateNUWMul(read(Intrinsic::nvvm_read_ptx_sreg_ctaid_x),
+                                               b.getInt64(threadsOf(launch.extent))),
+                                read(Intrinsic::nvvm_read_ptx_sreg_tid_x));
+  b.CreateCondBr(b.CreateICmpULT(index, b.getInt64(launch.extent)), inside, done);
+  b.SetInsertPoint(inside);
+  SmallVector<Value *> arguments;
+  for (Argument &argument : kernel->args())
+    arguments.push_back(&argument);
+  arguments.push_back(index);
+  b.CreateCall(body, arguments);
+  b.CreateBr(done);
+  b.SetInsertPoint(done);
+  b.CreateRetVoid();
+  body->setLinkage(GlobalValue::InternalLinkage);
+  body->addFnAttr(Attribute::AlwaysInline);
+  return kernel;
+}
+
+//===- sim ----------------------------------------------------------------------------------------------===//
+
+/// PART(buffers..., begin, end): runs `kernel` for every thread of blocks begin..end - 1. Kernels have neither barriers nor
+/// shuffles (checked), so thread after thread is exact.
+static Expected<Function *> simulateKernel(Function *kernel, const GpuLaunch &launch) {
+  LLVMContext &context = kernel->getContext();
+  Module &module = *kernel->getParent();
+  auto *i32 = Type::getInt32Ty(context), *i64 = Type::getInt64Ty(context);
+  SmallVector<Type *> types(kernel->getFunctionType()->params());
+  auto create = [&](ArrayRef<Type *> extra, const Twine &name) {
+    SmallVector<Type *> all(types);
+    all.append(extra.begin(), extra.end());
+    auto *f = Function::Create(FunctionType::get(Type::getVoidTy(context), all, false), GlobalValue::InternalLinkage,
+                               name, module);
+    for (unsigned i = 0; i < types.size(); ++i)
+      f->addParamAttr(i, Attribute::NoAlias);
+    return f;
+  };
+  Function *thread = create({i32, i32}, kernel->getName() + "_thread");
+  ValueToValueMapTy map;
+  for (unsigned i = 0; i < types.size(); ++i)
+    map[kernel->getArg(i)] = thread->getArg(i);
+  SmallVector<ReturnInst *> returns;
+  CloneFunctionInto(thread, kernel, map, CloneFunctionChangeType::LocalChangesOnly, returns);
+  thread->setLinkage(GlobalValue::InternalLinkage);
+  thread->addFnAttr(Attribute::AlwaysInline);
+  for (Instruction &instruction : make_early_inc_range(instructions(thread))) {
+    auto *call = dyn_cast<IntrinsicInst>(&instruction);
+    if (!call || !call->getCalledFunction()->getName().starts_with("llvm.nvvm."))
+      continue;
+    if (call->getIntrinsicID() == Intrinsic::nvvm_read_ptx_sreg_ctaid_x)
+      call->replaceAllUsesWith(thread->getArg(types.size()));
+    else if (call->getIntrinsicID() == Intrinsic::nvvm_read_ptx_sreg_tid_x)
+      call->replaceAllUsesWith(thread->getArg(types.size() + 1));
+    else
+      return failure("kernel " + kernel->getName() + " uses " + call->getCalledFunction()->getName() +
+                     ", which the sim target cannot run");
+    call->eraseFromParent();
+  }
+  Function *part = create({i64, i64}, kernel->getName() + "_blocks");
+  Value *begin = part->getArg(types.size()), *end = part->getArg(types.size() + 1);
+  auto *entry = BasicBlock::Create(context, "entry", part), *blocks = BasicBlock::Create(context, "blocks", part),
+       *threads = BasicBlock::Create(context, "threads", part), *next = BasicBlock::Create(context, "next", part),
+       *done = BasicBlock::Create(context, "done", part);
+  IRBuilder<> b(entry);
+  b.CreateCondBr(b.CreateICmpSLT(begin, end), blocks, done);
+  b.SetInsertPoint(blocks);
+  PHINode *block = b.CreatePHI(i64, 2);
+  block->addIncoming(begin, entry);
+  b.CreateBr(threads);
+  b.SetInsertPoint(threads);
+  PHINode *lane = b.CreatePHI(i32, 2);
+  lane->addIncoming(b.getInt32(0), blocks);
+  SmallVector<Value *> arguments;
+  for (unsigned i = 0; i < types.size(); ++i)
+    arguments.push_back(part->getArg(i));
+  arguments.push_back(b.CreateTrunc(block, i32));
+  arguments.push_back(lane);
+  b.CreateCall(thread, arguments);
+  Value *nextLane = b.CreateAdd(lane, b.getInt32(1));
+  lane->addIncoming(nextLane, threads);
+  b.CreateCondBr(b.CreateICmpSLT(nextLane, b.getInt32(threadsOf(launch.extent))), threads, next);
+  b.SetInsertPoint(next);
+  Value *nextBlock = b.CreateAdd(block, b.getInt64(1));
+  block->addIncoming(nextBlock, next);
+  b.CreateCondBr(b.CreateICmpSLT(nextBlock, end), blocks, done);
+  b.SetInsertPoint(done);
+  b.CreateRetVoid();
+  kernel->eraseFromParent();
+  return part;
+}
+
+//===- cuda ---------------------------------------------------------------------------------------------===//
+
+/// NVPTX selects no code for these, in any precision: libdevice has them.
+static StringRef libdeviceName(Intrinsic::ID id) {
+  switch (id) {
+  case Intrinsic::exp: return "exp";
+  case Intrinsic::exp2: return "exp2";
+  case Intrinsic::exp10: return "exp10";
+  case Intrinsic::log: return "log";
+  case Intrinsic::log2: return "log2";
+  case Intrinsic::log10: return "log10";
+  case Intrinsic::pow: return "pow";
+  case Intrinsic::powi: return "powi";
+  case Intrinsic::sin: return "sin";
+  case Intrinsic::cos: return "cos";
+  case Intrinsic::tan: return "tan";
+  case Intrinsic::asin: return "asin";
+  case Intrinsic::acos: return "acos";
+  case Intrinsic::atan: return "atan";
+  case Intrinsic::atan2: return "atan2";
+  case Intrinsic::sinh: return "sinh";
+  case Intrinsic::cosh: return "cosh";
+  case Intrinsic::tanh: return "tanh";
+  case Intrinsic::round: return "round";
+  default: return "";
+  }
+}
+
+/// Turns intrinsics that NVPTX cannot select and calls of the C library's functions into calls of libdevice's. Half precision
+/// goes through float, as it does on the host.
+static void useLibdevice(Module &module) {
+  SmallVector<Function *> callees; // those that are added below are libdevice's already
+  for (Function &callee : module)
+    if (callee.isDeclaration() && !callee.use_empty())
+      callees.push_back(&callee);
+  for (Function *declared : callees) {
+    Function &callee = *declared;
+    std::string name = libdeviceName(callee.getIntrinsicID()).str();
+    Type *type = callee.getReturnType();
+    if (callee.isIntrinsic()) {
+      if (name.empty() || type->isVectorTy())
+        continue;
+      name = "__nv_" + name + (type->isDoubleTy() ? "" : "f");
+    } else {
+      name = ("__nv_" + callee.getName()).str();
+    }
+    IRBuilder<> b(module.getContext());
+    Type *computed = type->isHalfTy() || type->isBFloatTy() ? b.getFloatTy() : type;
+    SmallVector<Type *> types;
+    for (Type *argument : callee.getFunctionType()->params())
+      types.push_back(argument == type ? computed : argument);
+    FunctionCallee target = module.getOrInsertFunction(name, FunctionType::get(computed, types, false));
+    for (User *user : make_early_inc_range(callee.users())) {
+      auto *call = cast<CallInst>(user);
+      b.SetInsertPoint(call);
+      SmallVector<Value *> arguments;
+      for (auto [value, want] : zip(call->args(), types))
+        arguments.push_back(value->getType() == want ? value.get() : b.CreateFPExt(value, want));
+      Value *result = b.CreateCall(target, arguments);
+      if (computed != type)
+        result = b.CreateFPTrunc(result, type);
+      call->replaceAllUsesWith(result);
+      call->eraseFromParent();
+    }
+  }
+}
+
+static SmallVector<std::string> undefinedFunctions(const Module &module) {
+  SmallVector<std::string> names;
+  for (const Function &f : module)
+    if (f.isDeclaration() && !f.isIntrinsic() && !f.use_empty() && f.getName() != "__nvvm_reflect")
+      names.push_back(f.getName().str());
+  return names;
+}
+
+static Error linkLibdevice(Module &module, const std::string &path) {
+  SmallVector<std::string> needed = undefinedFunctions(module);
+  if (needed.empty())
+    return Error::success();
+  if (path.empty())
+    return failure("the kernels need " + join(needed, ", ") +
+                   ", which a CUDA toolkit's nvvm/libdevice/libdevice.10.bc defines: install one and set CUDA_HOME "
+                   "to its folder");
+  auto file = MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  if (!file)
+    return failure("cannot read " + path + ": " + file.getError().message());
+  auto library = parseBitcodeFile((*file)->getMemBufferRef(), module.getContext());
+  if (!library)
+    return library.takeError();
+  (*library)->setTargetTriple(module.getTargetTriple());
+  (*library)->setDataLayout(module.getDataLayout());
+  StringSet<> own;
+  for (Function &f : **library)
+    if (!f.isDeclaration())
+      own.insert(f.getName());
+  if (Linker::linkModules(module, std::move(*library), Linker::LinkOnlyNeeded))
+    return failure("linking " + path + " failed");
+  for (Function &f : module)
+    if (!f.isDeclaration() && own.contains(f.getName()))
+      f.setLinkage(GlobalValue::InternalLinkage);
+  if (needed = undefinedFunctions(module); !needed.empty())
+    return failure("no device code is known for " + join(needed, ", "));
+  return Error::success();
+}
+
+/// PTX of `kernels` for one architecture, ending with a zero byte. `llvmText` (optional) receives the optimized IR.
+static Expected<std::string> emitPtx(const Module &kernels, uint32_t sm, const std::string &libdevice,
+                                     std::unique_ptr<MemoryBuffer> *llvmText) {
+  static bool initialized = [] {
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+    return true;
+  }();
+  (void)initialized;
+  Triple triple("nvptx64-nvidia-cuda");
+  std::string error;
+  const Target *target = TargetRegistry::lookupTarget(triple, error);
+  if (!target)
+    return failure(error);
+  TargetOptions targetOptions;
+  targetOptions.AllowFPOpFusion = FPOpFusion::Strict; // contraction only where the IR says so
+  std::unique_ptr<TargetMachine> machine(target->createTargetMachine(triple, "sm_" + std::to_string(sm), ptxFeature(sm),
+                                                                     targetOptions, std::nullopt, std::nullopt,
+                                                                     CodeGenOptLevel::Default));
+  std::unique_ptr<Module> module = CloneModule(kernels);
+  module->setTargetTriple(triple);
+  module->setDataLayout(machine->createDataLayout());
+  for (Function &f : *module)
+    if (!f.isDeclaration() && f.hasExternalLinkage())
+      f.setCallingConv(CallingConv::PTX_Kernel);
+  useLibdevice(*module);
+  if (Error error = linkLibdevice(*module, libdevice))
+    return std::move(error);
+  optimizeModule(*module, *machine, 3);
+  if (SmallVector<std::string> left = undefinedFunctions(*module); !left.empty())
+    return failure("undefined in the device code: " + join(left, ", "));
+  if (llvmText)
+    *llvmText = printLlvm(*module);
+  auto ptx = emitMachineCode(*module, *machine, CodeGenFileType::AssemblyFile);
+  if (!ptx)
+    return ptx.takeError();
+  std::string text = (*ptx)->getBuffer().str();
+  if (text.find(".extern .func") != std::string::npos)
+    return failure("the PTX for sm_" + Twine(sm) + " refers to a function that it does not define");
+  text.push_back('\0');
+  return text;
+}
+
+/// The container of runtime/include/gmc/DeviceImage.h.
+static std::string packImage(ArrayRef<std::pair<GmcImageEntry, std::string>> codes) {
+  auto aligned = [](uint64_t at) { return (at + 63) / 64 * 64; };
+  GmcImageHeader header{GMC_IMAGE_MAGIC, GMC_IMAGE_VERSION, static_cast<uint32_t>(codes.size()), 0};
+  std::string image(reinterpret_cast<const char *>(&header), sizeof header);
+  uint64_t at = aligned(sizeof header + codes.size() * sizeof(GmcImageEntry));
+  for (auto [entry, code] : codes) {
+    entry.offset = at;
+    entry.size = code.size();
+    image.append(reinterpret_cast<const char *>(&entry), sizeof entry);
+    at = aligned(at + code.size());
+  }
+  for (auto &[_, code] : codes) {
+    image.resize(aligned(image.size()));
+    image += code;
+  }
+  return image;
+}
+
+Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, const ModelImage &image,
+                                                      const GpuCodegenOptions &options) {
+  bool sim = image.target == GMC_TARGET_SIM;
+  std::vector<uint32_t> sms;
+  for (const std::string &arch : options.archs) {
+    auto sm = parseSm(arch);
+    if (!sm)
+      return sm.takeError();
+    sms.push_back(*sm);
+  }
+  llvm::sort(sms);
+  sms.erase(llvm::unique(sms), sms.end());
+  if (!sim && sms.empty())
+    return failure("no architecture is named to generate device code for");
+
+  std::map<KernelKey, SmallVector<GpuLaunch>> uses;
+  LLVMContext context;
+  auto kernels = lowerKernels(module, image, KernelTarget::Gpu, context,
+                              [&](mlir::func::FuncOp kernel, const KernelKey &key) { uses[key] = divideGpuKernel(kernel); });
+  if (!kernels)
+    return kernels.takeError();
+  auto machine = createHostMachine(sim ? "native" : "x86-64", 2);
+  if (!machine)
+    return machine.takeError();
+  Module empty("gmc", context);
+  Module &tables = sim ? **kernels : empty;
+  tables.setTargetTriple((*machine)->getTargetTriple());
+  tables.setDataLayout((*machine)->createDataLayout());
+
+  std::map<KernelKey, std::vector<LaunchEntry>> entries;
+  for (auto &[key, launches] : uses)
+    for (const GpuLaunch &launch : launches) {
+      Function *kernel = wrapKernel((*kernels)->getFunction(launch.function), launch);
+      int64_t threads = threadsOf(launch.extent);
+      kernel->addFnAttr("nvvm.maxntid", std::to_string(threads));
+      LaunchEntry entry{nullptr, launch.function, (launch.extent + threads - 1) / threads, threads, 0};
+      if (entry.extent > INT32_MAX)
+        return failure("kernel " + launch.function + " has more blocks than a launch may have: use a smaller --micro-batch");
+      if (sim) {
+        auto part = simulateKernel(kernel, launch);
+        if (!part)
+          return part.takeError();
+        entry.function = emitEntry(*part);
+      }
+      entries[key].push_back(std::move(entry));
+    }
+  std::string deviceImage;
+  if (!sim) {
+    std::vector<std::pair<GmcImageEntry, std::string>> codes;
+    for (uint32_t sm : sms) {
+      std::unique_ptr<MemoryBuffer> text;
+      auto ptx = emitPtx(**kernels, sm, options.tools.libdevice,
+                         options.emit == GpuCodegenOptions::Emit::Llvm ? &text : nullptr);
+      if (!ptx)
+        return ptx.takeError();
+      if (text)
+        return text;
+      if (options.emit == GpuCodegenOptions::Emit::Ptx)
+        return MemoryBuffer::getMemBufferCopy(StringRef(*ptx).drop_back());
+      if (!options.tools.ptxas.empty()) {
+        auto cubin = assemblePtx(StringRef(*ptx).drop_back(), sm, options.tools.ptxas);
+        if (!cubin)
+          return cubin.takeError();
+        codes.push_back({{sm, GMC_IMAGE_CUBIN, 0, 0}, std::string(cubin->begin(), cubin->end())});
+      }
+      if (sm == sms.front())
+        codes.push_back({{sm, GMC_IMAGE_PTX, 0, 0}, std::move(*ptx)});
+    }
+    deviceImage = packImage(codes);
+  }
+  emitModelTables(tables, image, [&](const KernelUse &use) -> const std::vector<LaunchEntry> & {
+    return entries.at({use.kernel, use.aliases});
+  }, deviceImage);
+  optimizeModule(tables, **machine, 2);
+  if (options.emit != GpuCodegenOptions::Emit::Object)
+    return printLlvm(tables);
+  return emitMachineCode(tables, **machine, CodeGenFileType::ObjectFile);
+}
+
+} // namespace gmc

@@ -1,0 +1,34 @@
+//===- GpuCodegen.h - kernels for cuda, and the same kernels on the CPU (sim) -----------------*- C++ -*-===//
+#ifndef GMC_COMPILER_CODEGEN_GPUCODEGEN_H
+#define GMC_COMPILER_CODEGEN_GPUCODEGEN_H
+
+#include "compiler/Codegen/CudaTools.h"
+#include "compiler/Codegen/ModelImage.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/MemoryBuffer.h"
+
+namespace gmc {
+
+struct GpuCodegenOptions {
+  std::vector<std::string> archs; ///< sm_XX, ...; cuda only
+  CudaTools tools;                ///< cuda only
+  enum class Emit { Object, Llvm, Ptx } emit = Emit::Object;
+};
+
+/// Lowers the kernels that `image` uses for image.target, cuda or sim, and emits them with `gmc_model`. One thread computes one
+/// iteration of a nest; launches are blocks of up to 256 threads.
+///
+/// cuda: the object holds tables only; GmcModel.image holds PTX of the lowest of `archs` and, with ptxas, a cubin for each
+/// (runtime/include/gmc/DeviceImage.h). Mathematical functions come from libdevice: an error when it is needed and not
+/// there, or when any other function is left undefined.
+///
+/// sim: the same LLVM IR with the reads of block and thread indices replaced by loop variables, compiled for this machine's CPU.
+/// GmcLaunch.fn computes blocks [begin, end). Kernels that use another device instruction are an error.
+///
+/// Emit::Llvm and Emit::Ptx return the kernels as text (of the lowest architecture) instead of an object.
+llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, const ModelImage &image,
+                                                                  const GpuCodegenOptions &options);
+
+} // namespace gmc
+
+#endif
