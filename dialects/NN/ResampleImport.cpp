@@ -27,6 +27,8 @@ struct Table {
 double sourceCoordinate(const Rule &rule, int64_t o, int64_t in, int64_t out, double scale) {
   if (rule.coordinates == "asymmetric")
     return o / scale;
+  if (rule.coordinates == "tf_half_pixel_for_nn")
+    return (o + 0.5) / scale;
   if (rule.coordinates == "align_corners")
     return out == 1 ? 0 : o * (in - 1) / (scale * in - 1); // with the unrounded size, as the standard's reference has it
   if (rule.coordinates == "pytorch_half_pixel" && out == 1)
@@ -167,7 +169,7 @@ static ImportNode::Results importResize(ImportNode &n) {
             n.intAttr("antialias", 0) != 0};
   if (rule.mode != "nearest" && rule.mode != "linear" && rule.mode != "cubic")
     return n.error("mode " + rule.mode + " is not supported");
-  if (rule.coordinates == "tf_crop_and_resize" || rule.coordinates == "tf_half_pixel_for_nn")
+  if (rule.coordinates == "tf_crop_and_resize")
     return n.error("coordinate_transformation_mode " + rule.coordinates + " is not supported");
   int64_t rank = n.rank(0);
   ArrayRef<int64_t> in = n.shape(0);
