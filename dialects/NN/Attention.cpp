@@ -97,14 +97,14 @@ ImportNode::Results importAttention(ImportNode &n) {
     Value squashed = ratio ? n.create<TanhOp>({ratio}) : ratio;
     return squashed ? n.create<MulOp>({squashed, limit}) : squashed;
   };
-  if (n.intAttr("is_causal", 0))
+  scores = capped(scores); // before the mask, which it would otherwise bound
+  if (mode == 2)
+    kept = scores;
+  if (scores && n.intAttr("is_causal", 0))
     scores = applyMask(n, scores, causalMask(n, queries, keys, past));
   if (scores && mask)
     scores = applyMask(n, scores, mask);
   if (mode == 1)
-    kept = scores;
-  scores = capped(scores);
-  if (mode == 2)
     kept = scores;
   if (!scores)
     return failure();
