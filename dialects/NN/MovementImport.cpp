@@ -409,7 +409,8 @@ void registerMovementImports(ImportRegistry &r) {
   r.add("Slice", {.import = importSlice, .nonDifferentiable = {1, 2, 3, 4}});
   r.add("Pad", {.import = importPad, .nonDifferentiable = {1, 2, 3}});
   r.add("CenterCropPad", {.import = importCenterCropPad, .nonDifferentiable = {1}});
-  r.add("Expand", {.import = importExpand, .nonDifferentiable = {1}});
+  // Elementwise in the sense of the trainable rule: one number spread over a shape is a constant of the graph.
+  r.add("Expand", {.import = importExpand, .elementwise = true, .nonDifferentiable = {1}});
   r.add("Tile", {.import = importTile, .minOpset = 6, .nonDifferentiable = {1}});
   r.add("Trilu", {.import = importTrilu, .nonDifferentiable = {1}});
   r.add("DepthToSpace", {.import = importDepthToSpace});
