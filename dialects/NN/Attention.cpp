@@ -98,13 +98,13 @@ ImportNode::Results importAttention(ImportNode &n) {
     return squashed ? n.create<MulOp>({squashed, limit}) : squashed;
   };
   scores = capped(scores); // before the mask, which it would otherwise bound
-  if (mode == 2)
+  if (mode == 1)
     kept = scores;
   if (scores && n.intAttr("is_causal", 0))
     scores = applyMask(n, scores, causalMask(n, queries, keys, past));
   if (scores && mask)
     scores = applyMask(n, scores, mask);
-  if (mode == 1)
+  if (mode == 2)
     kept = scores;
   if (!scores)
     return failure();
