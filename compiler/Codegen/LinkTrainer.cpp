@@ -30,7 +30,7 @@ Error linkTrainer(MemoryBufferRef object, StringRef kitFolder, StringRef output)
   SmallString<256> objectPath;
   int fd;
   if (std::error_code code = sys::fs::createUniqueFile(output + ".%%%%%%.o", fd, objectPath))
-    return createStringError(code, "cannot write beside %s", output.str().c_str());
+    return createStringError(code, "cannot write beside %s: %s", output.str().c_str(), code.message().c_str());
   {
     raw_fd_ostream stream(fd, /*shouldClose=*/true);
     stream << object.getBuffer();
@@ -39,7 +39,7 @@ Error linkTrainer(MemoryBufferRef object, StringRef kitFolder, StringRef output)
       std::error_code code = stream.error();
       stream.clear_error();
       sys::fs::remove(objectPath);
-      return createStringError(code, "cannot write %s", objectPath.c_str());
+      return createStringError(code, "cannot write %s: %s", objectPath.c_str(), code.message().c_str());
     }
   }
   auto kit = [&](const char *name) { return (kitFolder + "/" + name).str(); };

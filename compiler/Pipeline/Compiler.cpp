@@ -72,7 +72,7 @@ std::map<std::string, int64_t> reserveParts(const CompileRequest &request, const
   if (request.target != planning::PlanTarget::Host)
     return {{"context", profile.contextBytes}};
   uint64_t batchBytes = 0, tensors = plan.image.tensors.size();
-  for (const ImageTensor &t : plan.image.programs[0].tensors)
+  for (const ImageTensor &t : plan.image.programs[1].tensors) // evaluation reads what training reads, and maybe more
     if (t.role == GMC_ROLE_INPUT || t.role == GMC_ROLE_LABEL)
       batchBytes += t.bytes;
   uint64_t process = rt::processReserve(request.threads, tensors);
@@ -121,6 +121,11 @@ std::optional<Candidate> makeCandidate(MLIRContext &context, const OnnxModel &mo
   ImportedModel imported = importModel(context, model, options, diagnostics);
   if (!imported.module)
     return std::nullopt;
+  bool trains = llvm::any_of(imported.initializers, [](const InitializerInfo &i) { return i.role == Role::Parameter; });
+  if (!trains && !(options.train.empty() && options.freeze.empty())) {
+    diagnostics.input("--train and --freeze leave nothing to train: `gmc info` lists the initializers that can be");
+    return std::nullopt;
+  }
   c.module = std::move(imported.module);
   c.weights = std::move(imported.weights);
   bool built = collecting(context, diagnostics, [&] {

@@ -128,8 +128,14 @@ FailureOr<StepFunctions> buildStepFunctions(ModuleOp module, int64_t accumulatio
 
   FunctionBuilder body(module, "step_body");
   IRMapping map;
+  // What only other outputs than the loss need is an input of evaluation alone.
+  auto unusedInput = [](func::FuncOp f, unsigned i) { return argumentRole(f, i) == "input" && f.getArgument(i).use_empty(); };
+  for (unsigned i = eval.getNumArguments(); i-- > 0;)
+    if (unusedInput(eval, i))
+      (void)eval.eraseArgument(i);
   for (unsigned i = 0; i < micro.getNumArguments(); ++i)
-    map.map(micro.getArgument(i),
+    if (!unusedInput(micro, i))
+      map.map(micro.getArgument(i),
             body.argument(argumentRole(micro, i), argumentName(micro, i), micro.getArgument(i).getType()));
   llvm::DenseMap<Operation *, unsigned> order;
   for (Operation &op : micro.getBody().front().without_terminator()) {

@@ -10,6 +10,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 using namespace mlir;
 
@@ -42,6 +43,8 @@ static std::string metadataJson(const CompiledPlan &compiled, const CompileReque
   json["eval_batch"] = plan.microBatch;
   json["loss"] = {{"kind", compiled.notes.lossKind},
                   {"output", compiled.notes.lossOutput},
+                  {"classes", compiled.notes.labelType ? compiled.notes.classes : 0},
+                  {"ignore_index", compiled.notes.ignoreIndex},
                   {"from_file", compiled.notes.lossKind == "output"}};
   json["optimizer"] = optimizerName(request.training.optimizer);
   json["clip"] = request.training.clip;
@@ -132,18 +135,19 @@ llvm::Error writeTrainer(CompiledPlan &compiled, const CompileRequest &request, 
   auto object = emitTrainerCode(compiled, request, "obj");
   if (!object)
     return object.takeError();
+  // What can fail comes before the first name appears; the executable's is the last. The model hash in both tells a pair
+  // that a crash in between left behind.
+  std::string temporary = (output + ".tmp." + llvm::Twine(getpid())).str();
+  auto failed = [&](llvm::Error error) {
+    llvm::sys::fs::remove(temporary);
+    return error;
+  };
+  if (auto error = linkTrainer((*object)->getMemBufferRef(), kitFolder, temporary))
+    return failed(std::move(error));
   if (auto error = writeWeights(compiled, (output + ".safetensors").str()))
-    return error;
-  std::string temporary = (output + ".tmp").str();
-  if (auto error = linkTrainer((*object)->getMemBufferRef(), kitFolder, temporary)) {
-    llvm::sys::fs::remove(temporary);
-    llvm::sys::fs::remove(output + ".safetensors");
-    return error;
-  }
-  if (std::error_code code = llvm::sys::fs::rename(temporary, output)) {
-    llvm::sys::fs::remove(temporary);
-    return llvm::createStringError(code, "cannot write %s", output.str().c_str());
-  }
+    return failed(std::move(error));
+  if (std::error_code code = llvm::sys::fs::rename(temporary, output))
+    return failed(inputError("cannot write " + output.str() + ": " + code.message()));
   return llvm::Error::success();
 }
 

@@ -128,8 +128,10 @@ FailureOr<func::FuncOp> buildMicro(func::FuncOp forward, const TrainingOptions &
     notes.labelType = nn::tensorType(label);
   }
   notes.classification = loss.labels != nullptr;
-  if (notes.classification)
+  if (notes.classification) {
     notes.classes = nn::shapeOf(loss.scores)[loss.classAxis];
+    notes.ignoreIndex = loss.ignoreIndex;
+  }
   f.addResult(loss.sum, "loss_sum", "");
   f.addResult(loss.count, "valid_count", "");
   Value one = nn::splat(f.b, loss.sum.getLoc(), nn::tensorType(loss.sum), 1.0);

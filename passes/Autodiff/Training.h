@@ -47,6 +47,7 @@ struct TrainingNotes {
   mlir::RankedTensorType labelType; ///< null when there is no label
   bool classification = false;     ///< @eval has a correct_count
   int64_t classes = 0;             ///< of a classification
+  int64_t ignoreIndex = -100;      ///< the label that is no class and weighs nothing
   std::vector<std::string> notes;  ///< things to tell the user
 };
 

@@ -19,6 +19,8 @@ struct Slot {
   uint32_t dtype = 0;
   std::vector<int64_t> dims;
   bool isLabel = false;
+  /// Of integer labels: what is neither in [0, classes) nor ignoreIndex makes a sample a damaged one. 0: anything goes.
+  int64_t classes = 0, ignoreIndex = -100;
 
   uint64_t elements() const;
   uint64_t bytes() const { return elements() * dtypeSize(dtype); }

@@ -59,6 +59,8 @@ Metadata parseMetadata(const GmcModel &model) {
       take(*loss, "kind", m.lossKind);
       take(*loss, "output", m.lossOutput);
       take(*loss, "class_axis", m.classAxis);
+      take(*loss, "classes", m.classes);
+      take(*loss, "ignore_index", m.ignoreIndex);
       take(*loss, "from_file", m.lossFromFile);
     }
     if (auto hyper = json.find("hyper"); hyper != json.end()) {

@@ -21,6 +21,7 @@ namespace gmc::rt {
 ///   "batch", "micro_batch", "accumulation", "eval_batch"                                     integers
 ///   "loss"                {"kind": "cross-entropy"|"bce"|"mse"|"l1"|"output", "output": NAME,
 ///                          "class_axis": axis of the classes with the batch as axis 0, or -1,
+///                          "classes": labels are in [0, classes) or "ignore_index"; 0: labels are no classes,
 ///                          "from_file": whether the loss is part of the ONNX file}           object
 ///   "optimizer"           "adamw" | "adam" | "sgd" | "momentum" | "nesterov" | "lion"        string
 ///   "clip", "ema"         compiled in?                                                       booleans
@@ -36,7 +37,7 @@ struct Metadata {
   std::vector<std::string> archs, libraries;
   int64_t batch = 0, microBatch = 0, accumulation = 0, evalBatch = 0;
   std::string lossKind, lossOutput;
-  int64_t classAxis = -1;
+  int64_t classAxis = -1, classes = 0, ignoreIndex = -100;
   bool lossFromFile = false, clip = false, ema = false;
   int64_t workersMax = 1, shuffleBufferMax = 0;
   std::map<std::string, uint64_t> reserve;

@@ -27,9 +27,11 @@ int Trainer::predict() {
   if (outputs.empty())
     throw usageError("this trainer keeps no graph output to predict");
   loadWeights();
-  valData =
-      openSource(options.predict, {programSlots(executor, *evalProgram), false, preprocessingFor(weightsPath())});
-  prepareEval(*valData, false);
+  slots = programSlots(executor, {evalProgram}, metadata);
+  for (Slot &slot : slots)
+    slot.classes = 0; // labels, where there are some, are not looked at
+  valData = openSource(options.predict, {slots, false, preprocessingFor(weightsPath())});
+  prepareEval(*valData);
   checkReserve();
   evalLoader->start(0, 0);
   std::vector<char> raw;

@@ -4,18 +4,29 @@
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace gmc::rt {
 
-Profile::Profile(const std::string &path) : file(std::fopen(path.c_str(), "we")), zero(Clock::now()) {
+Profile::Profile(const std::string &target) : path(target), file(std::fopen(path.c_str(), "we")), zero(Clock::now()) {
   if (!file)
     throw ioError("cannot write " + path + ": " + std::strerror(errno));
   std::fputs("{\"traceEvents\":[", file);
 }
 
-Profile::~Profile() {
+Profile::~Profile() { close(); }
+
+bool Profile::close() {
+  if (!file)
+    return true;
   std::fputs("\n]}\n", file);
-  std::fclose(file);
+  bool good = !std::ferror(file);
+  return std::fclose(std::exchange(file, nullptr)) == 0 && good;
+}
+
+void Profile::finish() {
+  if (!close())
+    throw ioError("writing " + path + ": " + std::strerror(errno));
 }
 
 void Profile::event(const char *category, const std::string &name, const std::string &detail, Clock::time_point begin,

@@ -16,8 +16,10 @@ public:
   static constexpr int64_t TracedSteps = 5;
 
   /// Throws Error(ExitIo).
-  explicit Profile(const std::string &path);
+  explicit Profile(const std::string &target);
   ~Profile();
+  /// Ends the file; throws Error(ExitIo) when not all of it could be written.
+  void finish();
 
   using Clock = std::chrono::steady_clock;
   void event(const char *category, const std::string &name, const std::string &detail, Clock::time_point begin,
@@ -26,6 +28,9 @@ public:
   void step(const GmcStep &step, Clock::time_point begin, Clock::time_point end);
 
 private:
+  bool close();
+
+  std::string path;
   std::FILE *file;
   Clock::time_point zero;
   bool first = true;

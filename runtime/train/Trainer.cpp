@@ -16,16 +16,26 @@ double millis(Clock::time_point begin, Clock::time_point end) {
 }
 } // namespace
 
-std::vector<Slot> programSlots(const Executor &executor, const GmcProgram &program) {
+namespace {
+size_t slotOf(const std::vector<Slot> &slots, const GmcTensor &tensor, uint32_t role) {
+  auto same = [&](const Slot &slot) { return slot.name == tensor.name && slot.isLabel == (role == GMC_ROLE_LABEL); };
+  return static_cast<size_t>(std::find_if(slots.begin(), slots.end(), same) - slots.begin());
+}
+} // namespace
+
+std::vector<Slot> programSlots(const Executor &executor, const std::vector<const GmcProgram *> &programs,
+                               const Metadata &metadata) {
   std::vector<Slot> slots;
   for (uint32_t role : {GMC_ROLE_INPUT, GMC_ROLE_LABEL})
-    for (const GmcTensor *tensor : executor.tensors(&program, role)) {
-      if (tensor->rank == 0 || tensor->dims[0] != program.microBatch)
-        throw internalError(std::string("input '") + tensor->name + "' has no batch dimension of " +
-                            std::to_string(program.microBatch));
-      slots.push_back({tensor->name, tensor->dtype, {tensor->dims + 1, tensor->dims + tensor->rank},
-                       role == GMC_ROLE_LABEL});
-    }
+    for (const GmcProgram *program : programs)
+      for (const GmcTensor *tensor : executor.tensors(program, role)) {
+        if (tensor->rank == 0 || tensor->dims[0] != program->microBatch)
+          throw internalError(std::string("input '") + tensor->name + "' has no batch dimension of " +
+                              std::to_string(program->microBatch));
+        if (slotOf(slots, *tensor, role) == slots.size())
+          slots.push_back({tensor->name, tensor->dtype, {tensor->dims + 1, tensor->dims + tensor->rank},
+                           role == GMC_ROLE_LABEL, metadata.classes, metadata.ignoreIndex});
+      }
   return slots;
 }
 
@@ -66,7 +76,10 @@ void Trainer::openData() {
     throw internalError("the executable has no program 'train'");
   if (options.data.empty())
     throw usageError("--data is missing: give the training data (see --help)");
-  slots = programSlots(executor, *program);
+  std::vector<const GmcProgram *> programs{program};
+  if (evalProgram && !options.val.empty())
+    programs.push_back(evalProgram);
+  slots = programSlots(executor, programs, metadata);
   trainData = openSource(options.data, {slots, true, options.augment});
   if (options.val.rfind("split:", 0) == 0) {
     char *end = nullptr;
@@ -81,14 +94,13 @@ void Trainer::openData() {
   position.preprocessing = trainData->preprocessing();
 }
 
-void Trainer::prepareEval(const Source &source, bool needLabels) {
+void Trainer::prepareEval(const Source &source) {
   if (!evalProgram)
     throw usageError("this trainer was compiled without an evaluation program");
-  evalSlots = programSlots(executor, *evalProgram);
   LoaderOptions loading;
   loading.workers = options.workers;
   loading.microBatch = evalProgram->microBatch;
-  evalLoader = std::make_unique<Loader>(source, evalSlots, *device, loading);
+  evalLoader = std::make_unique<Loader>(source, slots, *device, loading);
 }
 
 void Trainer::checkReserve() {
@@ -113,10 +125,9 @@ void Trainer::countBad(const MicroBatch &batch) {
 }
 
 void Trainer::feed(const GmcProgram &program, const MicroBatch &batch, int64_t micro) {
-  size_t slot = 0;
   for (uint32_t role : {GMC_ROLE_INPUT, GMC_ROLE_LABEL})
     for (const GmcTensor *tensor : executor.tensors(&program, role))
-      executor.write(*tensor, batch.tensors[slot++]);
+      executor.write(*tensor, batch.tensors[slotOf(slots, *tensor, role)]);
   if (const GmcTensor *tensor = executor.single(&program, GMC_ROLE_VALID_SAMPLES))
     executor.write(*tensor, &batch.valid);
   if (const GmcTensor *tensor = executor.single(&program, GMC_ROLE_RNG)) {
@@ -240,7 +251,7 @@ int Trainer::train() {
   loading.shuffleBuffer = trainData->groups().size() > 2 ? options.shuffleBuffer : 0;
   loader = std::make_unique<Loader>(*trainData, slots, *device, loading);
   if (valData)
-    prepareEval(*valData, true);
+    prepareEval(*valData);
   if (!options.profile.empty())
     profile = std::make_unique<Profile>(options.profile);
   checkReserve();
@@ -323,6 +334,10 @@ int Trainer::train() {
     checkpoint();
     report.line(reason + ": checkpoint written to " + checkpointFolder() + "; continue with --resume");
   }
+  if (profile) {
+    executor.setProfile(nullptr);
+    profile->finish();
+  }
   report.memory(device->memory());
   report.end(reason);
   return signals.received() && reason != "done" ? 128 + signals.received() : ExitDone;
@@ -345,8 +360,9 @@ int Trainer::evaluateOnly() {
     weights = weightsPath();
     loadWeights();
   }
-  valData = openSource(spec, {programSlots(executor, *evalProgram), true, preprocessingFor(weights)});
-  prepareEval(*valData, true);
+  slots = programSlots(executor, {evalProgram}, metadata);
+  valData = openSource(spec, {slots, true, preprocessingFor(weights)});
+  prepareEval(*valData);
   checkReserve();
   EvalResult result = evaluate();
   report.eval(position.step, result.loss, result.accuracy);

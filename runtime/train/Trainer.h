@@ -14,9 +14,11 @@ namespace gmc::rt {
 /// printed on stderr. Usable in-process: it installs its signal handlers and restores the earlier ones.
 int trainerMain(const GmcModel &model, int argc, char **argv);
 
-/// The INPUT and then LABEL tensors of a program, without their batch dimension. Throws Error(ExitInternal) for one
-/// whose first dimension is not the micro-batch.
-std::vector<Slot> programSlots(const Executor &executor, const GmcProgram &program);
+/// The INPUT and then LABEL tensors that any of the programs reads, without their batch dimension: an input that only
+/// other outputs than the loss need is one of evaluation, not of training. Throws Error(ExitInternal) for one whose first
+/// dimension is not the micro-batch.
+std::vector<Slot> programSlots(const Executor &executor, const std::vector<const GmcProgram *> &programs,
+                               const Metadata &metadata);
 
 /// `--info`: on stdout, what this trainer is and what is missing here.
 void printInfo(const GmcModel &model, const Metadata &metadata, Device *device, const std::string &deviceProblem);
@@ -47,7 +49,7 @@ private:
   std::string preprocessingFor(const std::string &weights) const;
   void resume();
   void checkReserve();
-  void prepareEval(const Source &source, bool needLabels);
+  void prepareEval(const Source &source);
   EvalResult evaluate();
   void trainStep(double rate);
   void feed(const GmcProgram &program, const MicroBatch &batch, int64_t micro);
@@ -64,7 +66,7 @@ private:
   Report report;
   Position position;
   std::shared_ptr<Source> trainData, valData;
-  std::vector<Slot> slots, evalSlots;
+  std::vector<Slot> slots; ///< of the programs this run uses
   std::unique_ptr<Loader> loader, evalLoader;
   std::unique_ptr<Profile> profile;
   const GmcProgram *evalProgram = nullptr;

@@ -60,7 +60,7 @@ llvm::Expected<int64_t> parseSize(llvm::StringRef text) {
   size_t end = text.find_first_not_of("0123456789.");
   llvm::StringRef digits = text.take_front(end), unit = end == llvm::StringRef::npos ? "" : text.drop_front(end).trim();
   static const std::pair<const char *, double> units[] = {
-      {"", 1},     {"B", 1},          {"KB", 1e3},         {"MB", 1e6},           {"GB", 1e9},
+      {"", 1},     {"B", 1},          {"kB", 1e3}, {"KB", 1e3},         {"MB", 1e6},           {"GB", 1e9},
       {"TB", 1e12}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
   double number;
   for (auto [name, factor] : units)

@@ -84,13 +84,13 @@ llvm::Expected<CompileRequest> toRequest(const TrainOptions &o, const OnnxModel 
   if (!o.vram.empty()) {
     auto size = parseSize(o.vram);
     if (!size)
-      return size.takeError();
+      return inputError("--vram: " + llvm::toString(size.takeError()));
     r.budgetBytes = *size;
   }
   if (!o.reserve.empty()) {
     auto size = parseSize(o.reserve);
     if (!size)
-      return size.takeError();
+      return inputError("--reserve: " + llvm::toString(size.takeError()));
     r.reserveBytes = *size;
   }
   auto optimizer = parseOptimizer(o.optimizer);
