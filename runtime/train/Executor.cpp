@@ -120,11 +120,14 @@ void Executor::runSteps(const GmcProgram &program, uint32_t first, uint32_t last
     theDevice.runSteps(program, first, last);
     return;
   }
+  theDevice.synchronize(); // of what was submitted before, nothing counts as the first step's time
   for (uint32_t s = first; s <= last; ++s) {
     auto begin = Profile::Clock::now();
-    theDevice.runSteps(program, s, s);
-    theDevice.synchronize();
-    profile->step(program.steps[s], begin, Profile::Clock::now());
+    auto micros = theDevice.timeSteps(program, s, s);
+    auto end = micros ? begin + std::chrono::duration_cast<Profile::Clock::duration>(
+                                    std::chrono::duration<double, std::micro>(*micros))
+                      : Profile::Clock::now();
+    profile->step(program.steps[s], begin, end);
   }
 }
 
@@ -137,19 +140,12 @@ void Executor::run(const GmcProgram &program, const std::function<void(int64_t)>
   int64_t micro = 0;
   if (program.numLoops == 0)
     beforeMicro(micro++);
-  uint32_t at = 0;
-  for (uint32_t l = 0; l < program.numLoops; ++l) {
-    const GmcLoop &loop = program.loops[l];
-    if (loop.first > at)
-      runSteps(program, at, loop.first - 1);
-    for (uint32_t i = 0; i < loop.count; ++i) {
-      beforeMicro(micro++);
-      runSteps(program, loop.first, loop.last);
+  for (const StepRange &range : stepRanges(program))
+    for (uint32_t i = 0; i < range.count; ++i) {
+      if (range.loop)
+        beforeMicro(micro++);
+      runSteps(program, range.first, range.last);
     }
-    at = loop.last + 1;
-  }
-  if (at < program.numSteps)
-    runSteps(program, at, program.numSteps - 1);
   theDevice.synchronize();
 }
 

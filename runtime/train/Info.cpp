@@ -38,6 +38,8 @@ void printInfo(const GmcModel &model, const Metadata &metadata, Device *device, 
   if (metadata.predictedStepMs > 0)
     out << "predicted step: " << jsonNumber(metadata.predictedStepMs) << " ms\n";
   out << "numerics: " << metadata.numerics << "\n";
+  if (std::string words = device ? device->describe() : ""; !words.empty())
+    out << "device: " << words << "\n";
   std::string missing = deviceProblem.empty() ? "" : deviceProblem + "\n";
   if (std::string isa = missingIsa(metadata); !isa.empty())
     missing += isa + "\n";

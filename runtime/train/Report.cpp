@@ -126,12 +126,16 @@ void Report::eval(int64_t step, double loss, std::optional<double> accuracy) {
 }
 
 void Report::memory(const MemoryReport &r) {
+  std::string parts;
+  for (const auto &[part, bytes] : r.parts)
+    parts += (parts.empty() ? ",\"parts\":{\"" : ",\"") + part + "\":" + std::to_string(bytes);
   log("{\"event\":\"memory\",\"promised\":" + std::to_string(r.promised) + ",\"used\":" + std::to_string(r.used) +
-      ",\"source\":\"" + r.source + "\"}");
+      ",\"source\":\"" + r.source + "\"" + parts + (parts.empty() ? "}" : "}}"));
   line("memory: " + format("%.1f", static_cast<double>(r.used) / 1e6) + " MB used (" + r.source + "), " +
        format("%.1f", static_cast<double>(r.promised) / 1e6) + " MB promised");
   if (r.used > r.promised)
-    warn("warning: more memory was used than promised; compile with a larger --reserve");
+    warn("warning: more memory was used than promised; compile with a larger --reserve" +
+         (r.note.empty() ? "" : "; " + r.note));
 }
 
 void Report::end(const std::string &reason) { log("{\"event\":\"end\",\"reason\":\"" + reason + "\"}"); }

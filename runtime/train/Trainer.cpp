@@ -105,13 +105,17 @@ void Trainer::prepareEval(const Source &source) {
 
 void Trainer::checkReserve() {
   MemoryReport now = device->memory();
-  if (now.promised && now.used > now.promised) {
-    uint64_t reserve = now.used - std::min(now.used, model.arenaBytes);
-    throw Error(ExitMemory, "the reserve is short: " + std::to_string(now.used) + " bytes are in use before training (" +
-                                now.source + "), " + std::to_string(now.promised) +
-                                " were promised; compile with --reserve=" + std::to_string(reserve + (1 << 20)) +
-                                " or use fewer --workers");
-  }
+  if (!now.promised || now.used <= now.promised)
+    return;
+  // What another start may take more, e.g. pages and pools rounded up.
+  uint64_t margin = model.target == GMC_TARGET_CUDA ? 8 << 20 : 1 << 20;
+  uint64_t reserve = now.used - std::min(now.used, model.arenaBytes) + margin;
+  throw Error(ExitMemory, "the reserve is short: " + std::to_string(now.used) + " bytes are in use before training (" +
+                              now.source + "), " + std::to_string(now.promised) + " were promised; compile with --reserve=" +
+                              std::to_string(reserve) + ", keeping this plan with --vram=" +
+                              std::to_string(model.arenaBytes + reserve) +
+                              (model.target == GMC_TARGET_HOST ? ", or use fewer --workers" : "") +
+                              (now.note.empty() ? "" : "; " + now.note));
 }
 
 void Trainer::countBad(const MicroBatch &batch) {
@@ -147,12 +151,23 @@ void Trainer::trainStep(double rate) {
     hyper[GMC_HYPER_LR] = static_cast<float>(rate);
     executor.write(*tensor, hyper);
   }
+  // A micro-batch goes back to the ring when the device has read it, which it does while the next one is awaited.
+  bool held = false;
+  auto giveBack = [&] {
+    if (held) {
+      device->finishWrites();
+      loader->release();
+    }
+    held = false;
+  };
   executor.run(program, [&](int64_t micro) {
+    giveBack();
     const MicroBatch *batch = loader->acquire();
+    held = true;
     countBad(*batch);
     feed(program, *batch, micro);
-    loader->release();
   });
+  giveBack();
 }
 
 Trainer::EvalResult Trainer::evaluate() {

@@ -1,6 +1,10 @@
 // A model as the compiler would emit it, written by hand: softmax regression on 784 inputs and 10 classes, SGD with
 // momentum and weight decay, micro-batch 50 x 2, evaluation batch 100. Each kernel is a plain loop.
+//
+// With GMC_TEST_CUDA the same model for the target cuda: its device code is PTX in name only, the kernels that a simulated driver
+// runs (cuda/SimulatedDriver.h) are those of this file built for the host.
 #include "gmc/Abi.h"
+#include "gmc/DeviceImage.h"
 
 #include <cmath>
 #include <cstring>
@@ -113,7 +117,7 @@ const GmcLaunch Zero = {zeroKernel, "zero", In * Classes + Classes, 1024, 0};
 const GmcLaunch ForwardTrain = {forwardKernel, "forward", Micro, 4, 0};
 const GmcLaunch ForwardEval = {forwardKernel, "forward", Eval, 4, 0};
 const GmcLaunch LossTrain = {lossKernel<Micro, false>, "loss", 1, 1, 0};
-const GmcLaunch LossEval = {lossKernel<Eval, true>, "loss", 1, 1, 0};
+const GmcLaunch LossEval = {lossKernel<Eval, true>, "loss_eval", 1, 1, 0};
 const GmcLaunch Backward = {backwardKernel, "backward", In + 1, 16, 0};
 const GmcLaunch Update[] = {{updateKernel, "update", In * Classes + Classes, 1024, 0}, {countKernel, "count", 1, 1, 0}};
 
@@ -162,16 +166,42 @@ const GmcTensor EvalTensors[] = {
 const GmcProgram Programs[] = {{"train", TrainSteps, TrainLoops, TrainTensors, 6, 1, 2, Micro},
                                {"eval", EvalSteps, nullptr, EvalTensors, 2, 0, 4, Eval}};
 
-const char Metadata[] = R"({"model":"softmax.onnx","target":"host","archs":["x86-64"],"precision":"fp32",
+#if defined(GMC_TEST_CUDA)
+#define GMC_TEST_TARGET GMC_TARGET_CUDA
+#define GMC_TEST_BUDGET 400000000u
+#define GMC_TEST_NAMES R"("target":"cuda","archs":["sm_75","sm_90"])"
+#else
+#define GMC_TEST_TARGET GMC_TARGET_HOST
+#define GMC_TEST_NAMES R"("target":"host","archs":["x86-64"])"
+#endif
+
+const char Metadata[] = R"({"model":"softmax.onnx",)" GMC_TEST_NAMES R"(,"precision":"fp32",
  "numerics":"5057","batch":100,"micro_batch":50,"accumulation":2,"eval_batch":100,
  "loss":{"kind":"cross-entropy","output":"logits","class_axis":1,"from_file":false},
  "optimizer":"momentum","clip":false,"ema":false,"workers_max":3,"shuffle_buffer_max":64,
  "reserve":{"process":24000000},"predicted_step_ms":0.2,"hyper":{"weight_decay":0}})";
 
+#define GMC_P1 ".param .u64"
+#define GMC_P2 GMC_P1 "," GMC_P1
+#define GMC_P4 GMC_P2 "," GMC_P2
+constexpr char Ptx[] = ".visible .entry zero(" GMC_P2 "){ret;} .visible .entry forward(" GMC_P4 "){ret;}"
+                       ".visible .entry loss(" GMC_P4 "," GMC_P2 "){ret;} .visible .entry loss_eval(" GMC_P4 "," GMC_P2
+                       "){ret;} .visible .entry backward(" GMC_P4 "){ret;} .visible .entry update(" GMC_P4 "," GMC_P4
+                       "){ret;} .visible .entry count(" GMC_P1 "){ret;}";
+
+/// A cubin that no simulated device accepts, so that the PTX is what is loaded.
+struct alignas(64) {
+  GmcImageHeader header = {GMC_IMAGE_MAGIC, GMC_IMAGE_VERSION, 2, 0};
+  GmcImageEntry entries[2] = {{90, GMC_IMAGE_CUBIN, 64, 64}, {75, GMC_IMAGE_PTX, 128, sizeof Ptx}};
+  alignas(64) char cubin[64] = "\x7f" "ELF";
+  alignas(64) char ptx[sizeof Ptx];
+} Image;
+const bool ImageFilled = (std::memcpy(Image.ptx, Ptx, sizeof Ptx), true);
+
 } // namespace
 
 // A sanitizer multiplies the process's memory, which the promise knows nothing of.
-#if defined(__has_feature)
+#if defined(__has_feature) && !defined(GMC_TEST_BUDGET)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define GMC_TEST_BUDGET 4000000000u
 #endif
@@ -180,7 +210,7 @@ const char Metadata[] = R"({"model":"softmax.onnx","target":"host","archs":["x86
 #define GMC_TEST_BUDGET 24000000u
 #endif
 
-extern "C" const GmcModel gmc_model = {GMC_ABI_MAGIC, GMC_ABI_VERSION, GMC_TARGET_HOST, /*threads=*/2,
+extern "C" const GmcModel gmc_model = {GMC_ABI_MAGIC, GMC_ABI_VERSION, GMC_TEST_TARGET, /*threads=*/2,
                                        ArenaBytes, 64, GMC_TEST_BUDGET, GMC_TEST_BUDGET - ArenaBytes,
                                        {0x0123456789abcdefu, 0xfedcba9876543210u}, Metadata, Tensors, Programs,
-                                       nullptr, 0, 10, 2};
+                                       &Image, sizeof Image, 10, 2};

@@ -42,7 +42,7 @@ protected:
   }
 
   pid_t spawn(std::vector<std::string> args, const std::string &output, rlim_t fileLimit = RLIM_INFINITY) {
-    args.insert(args.begin(), GMC_TRAINER);
+    args.insert(args.begin(), trainer);
     pid_t pid = fork();
     if (pid == 0) {
       rlimit limit{fileLimit, fileLimit};
@@ -54,7 +54,7 @@ protected:
       for (auto &arg : args)
         argv.push_back(arg.data());
       argv.push_back(nullptr);
-      execv(GMC_TRAINER, argv.data());
+      execv(trainer.c_str(), argv.data());
       _exit(127);
     }
     return pid;
@@ -99,6 +99,7 @@ protected:
   }
 
   TempDir dir;
+  std::string trainer = GMC_TRAINER;
 };
 
 } // namespace gmc::test

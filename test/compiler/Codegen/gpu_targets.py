@@ -1,21 +1,22 @@
 #!/usr/bin/env python3
-"""The targets cuda and sim without a GPU: gpu_targets.py GMC REPOSITORY WORKDIR
+"""The targets cuda and sim without a GPU: gpu_targets.py GMC REPOSITORY WORKDIR SIMULATED_DRIVER RUNTIME_ARCHIVE CXX
 
 The digits network of examples/ is compiled for the host, for sim and for cuda. sim must lose what the host loses, step by step, to
 1e-4; the PTX must define all it calls and assemble for sm_75 and sm_120 where ptxas is; the cuda trainer must say what
-this machine lacks, and end with exit code 1 when asked to train without a driver. Exit 77 where no toolkit has
+this machine lacks, end with exit code 1 when asked to train without a driver, and on the simulated driver of
+test/runtime/cuda, which runs sim's kernels, train exactly what sim trains. Exit 77 where no toolkit has
 libdevice, after the part about sim."""
 import json, os, shutil, subprocess, sys
 from pathlib import Path
 
-gmc, repository, work = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+gmc, repository, work, driver, archive, cxx = sys.argv[1], *map(Path, sys.argv[2:5]), *sys.argv[5:]
 work.mkdir(parents=True, exist_ok=True)
 model, data = work / "digits.onnx", work / "data"
 failures = []
 
 
-def run(command, code=0):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+def run(command, code=0, **environment):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=os.environ | environment)
     if done.returncode != code:
         sys.exit(f"{' '.join(map(str, command))}: exit {done.returncode}, {code} expected\n{done.stdout[-800:]}{done.stderr[-2000:]}")
     return done
@@ -38,11 +39,11 @@ def compile(target, output, *options, code=0):
     return run([gmc, "compile", model, f"--target={target}", "-o", work / output, *common, *options], code)
 
 
-def losses(trainer):
+def losses(trainer, **environment):
     log = work / f"{trainer}.jsonl"
     log.unlink(missing_ok=True)
     run([work / trainer, f"--data={data}", "--steps=10", "--lr=3e-3", f"--val={data}[0:64]", f"--log={log}",
-         f"--weights={work / 'host'}.safetensors", f"--save={work / trainer}-trained.safetensors"])
+         f"--weights={work / 'host'}.safetensors", f"--save={work / trainer}-trained.safetensors"], **environment)
     events = [json.loads(line) for line in log.read_text().splitlines()]
     return [e["loss"] for e in events if e["event"] in ("step", "eval")]
 
@@ -80,6 +81,11 @@ if "missing here: libcuda.so.1: not found" in info:
     check("libcuda.so.1" in message and "--target=host" in message, "without a driver: " + message.strip())
 else:
     print("skipped: this machine has a driver:\n" + info)
+compile("sim", "kernels.o", "--vram=1GB", "--emit=obj")
+run([cxx, "-shared", "-o", work / "kernels.so", work / "kernels.o", archive, "-lpthread"])
+simulated = losses("cuda", LD_LIBRARY_PATH=str(driver), SIMCUDA_KERNELS=str(work / "kernels.so"))
+same = [(work / f"{trainer}-trained.safetensors").read_bytes() for trainer in ("cuda", "sim")]
+check(simulated == sim and same[0] == same[1], "on the simulated driver the cuda trainer trains what sim's does, bit for bit")
 message = compile("cuda", "wrong", "--vram=1GB", "--arch=sm_52", code=1).stderr
 check("sm_75" in message and not (work / "wrong").exists(), "an unknown architecture is refused")
 print("\n".join(failures) or "ok")
