@@ -53,6 +53,8 @@ bool isWeight(const GmcTensor &tensor) {
   return tensor.role == GMC_ROLE_PARAMETER || (tensor.flags & GMC_TENSOR_INITIALIZER);
 }
 
+bool isFoldedConstant(const GmcTensor &tensor) { return tensor.role == GMC_ROLE_CONSTANT && !isWeight(tensor); }
+
 void validateModel(const GmcModel &model) {
   if (model.magic != GMC_ABI_MAGIC)
     throw internalError("the generated object does not begin with a gmc model");
@@ -182,7 +184,15 @@ void Executor::saveTensor(const GmcTensor &tensor, const std::function<void(cons
   }
 }
 
-void Executor::loadWeights(const std::string &path, bool checkHash) {
+void Executor::loadWeights(const std::string &path, bool checkHash) { load(path, checkHash, &isWeight); }
+
+bool Executor::hasFoldedConstants() const {
+  return std::any_of(theModel.tensors, theModel.tensors + theModel.numTensors, &isFoldedConstant);
+}
+
+void Executor::loadFoldedConstants(const std::string &path) { load(path, /*checkHash=*/true, &isFoldedConstant); }
+
+void Executor::load(const std::string &path, bool checkHash, bool (*wanted)(const GmcTensor &)) {
   SafetensorsReader file(path);
   auto hash = file.metadata().find("gmc.model");
   if (checkHash && (hash == file.metadata().end() || hash->second != hashString()))
@@ -192,11 +202,11 @@ void Executor::loadWeights(const std::string &path, bool checkHash) {
   std::string problems;
   for (uint32_t i = 0; i < theModel.numTensors; ++i) {
     const GmcTensor &tensor = theModel.tensors[i];
-    bool wanted = isWeight(tensor), optional = tensor.role == GMC_ROLE_CONSTANT;
-    const SafetensorsEntry *entry = wanted || optional ? file.find(tensor.name) : nullptr;
+    if (!wanted(tensor))
+      continue;
+    const SafetensorsEntry *entry = file.find(tensor.name);
     if (!entry) {
-      if (wanted)
-        problems += std::string("\n  '") + tensor.name + "' is missing";
+      problems += std::string("\n  '") + tensor.name + "' is missing";
       continue;
     }
     std::vector<int64_t> shape(tensor.dims, tensor.dims + tensor.rank);

@@ -46,10 +46,14 @@ public:
   /// Micro-steps of one run.
   static int64_t microSteps(const GmcProgram &program);
 
-  /// Loads PARAMETER tensors and every tensor flagged INITIALIZER from a safetensors file straight into the arena;
-  /// other CONSTANT tensors too when the file has them. All missing, misshapen and mistyped tensors are listed in one
-  /// Error(ExitUsage). With `checkHash`, the file's "gmc.model" must be this model's.
+  /// Loads PARAMETER tensors and every tensor flagged INITIALIZER from a safetensors file straight into the arena. All
+  /// missing, misshapen and mistyped tensors are listed in one Error(ExitUsage). With `checkHash`, the file's "gmc.model"
+  /// must be this model's.
   void loadWeights(const std::string &path, bool checkHash);
+
+  /// The CONSTANT tensors that the compiler computed, from the file that it wrote; wanted whatever weights are loaded.
+  bool hasFoldedConstants() const;
+  void loadFoldedConstants(const std::string &path);
 
   /// Writes the PARAMETER tensors and every tensor flagged INITIALIZER under their names, atomically. `metadata` is
   /// added to the file's.
@@ -63,6 +67,7 @@ public:
   void saveTensor(const GmcTensor &tensor, const std::function<void(const void *, uint64_t)> &sink);
 
 private:
+  void load(const std::string &path, bool checkHash, bool (*wanted)(const GmcTensor &));
   void runSteps(const GmcProgram &program, uint32_t first, uint32_t last);
 
   const GmcModel &theModel;
@@ -72,6 +77,8 @@ private:
 
 /// Whether the tensor stands in a weights file: parameters and everything flagged INITIALIZER.
 bool isWeight(const GmcTensor &tensor);
+/// Whether it was computed by the compiler: no weights file but the one written beside the executable holds it.
+bool isFoldedConstant(const GmcTensor &tensor);
 
 } // namespace gmc::rt
 

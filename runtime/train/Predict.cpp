@@ -26,6 +26,7 @@ int Trainer::predict() {
   auto outputs = executor.tensors(evalProgram, GMC_ROLE_OUTPUT);
   if (outputs.empty())
     throw usageError("this trainer keeps no graph output to predict");
+  loadConstants();
   loadWeights();
   slots = programSlots(executor, {evalProgram}, metadata);
   for (Slot &slot : slots)

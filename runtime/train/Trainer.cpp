@@ -61,6 +61,16 @@ void Trainer::loadWeights() {
   executor.loadWeights(path, /*checkHash=*/own);
 }
 
+/// Other weights and checkpoints hold what is trained; what the compiler folded lies in the executable's own file only.
+void Trainer::loadConstants() {
+  if (!executor.hasFoldedConstants())
+    return;
+  std::string path = executable + ".safetensors";
+  if (!pathExists(path))
+    throw usageError(path + " is missing, which holds the constants of this trainer: keep it beside the executable");
+  executor.loadFoldedConstants(path);
+}
+
 /// What evaluation does to pictures: as the command line says, else as these weights were trained.
 std::string Trainer::preprocessingFor(const std::string &weights) const {
   if (!options.augment.empty() || !pathExists(weights))
@@ -251,6 +261,7 @@ void Trainer::resume() {
 int Trainer::train() {
   SignalGuard signals;
   openData();
+  loadConstants();
   if (options.resume)
     resume();
   if (position.step == 0)
@@ -365,6 +376,7 @@ int Trainer::evaluateOnly() {
     throw usageError("--eval wants data: give --val=SPEC");
   if (!evalProgram)
     throw usageError("this trainer was compiled without an evaluation program");
+  loadConstants();
   std::string weights;
   if (options.resume)
     if (auto found = readCheckpoint(checkpointFolder(), executor, weights, [&](const auto &text) { report.warn(text); })) {

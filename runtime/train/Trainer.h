@@ -46,6 +46,7 @@ private:
   void openData();
   std::string weightsPath() const;
   void loadWeights();
+  void loadConstants();
   std::string preprocessingFor(const std::string &weights) const;
   void resume();
   void checkReserve();
