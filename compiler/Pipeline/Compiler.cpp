@@ -1,6 +1,8 @@
 //===- Compiler.cpp - from an ONNX file and a budget to a plan ------------------------------------------===//
 
 #include "compiler/Pipeline/Compiler.h"
+#include "compiler/Codegen/ReadPlan.h"
+#include "compiler/Pipeline/WritePlan.h"
 #include "compiler/Planning/PlanValidator.h"
 #include "runtime/data/Loader.h"
 #include "runtime/train/Metadata.h"
@@ -71,14 +73,14 @@ std::map<std::string, int64_t> reserveParts(const CompileRequest &request, const
                                             const PlannedStep &plan) {
   if (request.target != planning::PlanTarget::Host)
     return {{"context", profile.contextBytes}};
-  uint64_t batchBytes = 0, tensors = plan.image.tensors.size();
-  for (const ImageTensor &t : plan.image.programs[1].tensors) // evaluation reads what training reads, and maybe more
-    if (t.role == GMC_ROLE_INPUT || t.role == GMC_ROLE_LABEL)
-      batchBytes += t.bytes;
+  uint64_t batchBytes = 0, tensors = plan.residents.size();
+  for (const PlannedTensor &t : plan.eval.tensors) // evaluation reads what training reads, and maybe more
+    if (t.role == "input" || t.role == "label")
+      batchBytes += byteSize(t.type);
   uint64_t process = rt::processReserve(request.threads, tensors);
   uint64_t ring = rt::ringBytes(batchBytes, plan.plan.microBatch, request.workersMax, false);
   // Tables and code of the generated object: steps, operands, names.
-  uint64_t tables = 256 * (plan.image.programs[0].steps.size() + plan.image.programs[1].steps.size()) + (1 << 20);
+  uint64_t tables = 256 * (plan.train.launches.size() + plan.eval.launches.size()) + (1 << 20);
   uint64_t shuffle = 8 * request.shuffleBufferMax;
   return {{"process", process}, {"ring", ring}, {"program", tables}, {"shuffle", shuffle}};
 }
@@ -91,11 +93,16 @@ bool usesOp(const OnnxModel &model, StringRef type) {
 }
 
 /// Collects what MLIR reports while `body` runs.
-template <typename Body> bool collecting(MLIRContext &context, Diagnostics &diagnostics, Body body) {
+template <typename Body>
+bool collecting(MLIRContext &context, Diagnostics &diagnostics, Body body, ProblemKind kind = ProblemKind::Unsupported) {
   std::vector<Problem> problems;
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &d) {
     if (d.getSeverity() == DiagnosticSeverity::Error) {
-      Problem problem{ProblemKind::Unsupported, d.str()};
+      Problem problem{kind, d.str()};
+      if (kind == ProblemKind::Internal)
+        for (Diagnostic &note : d.getNotes())
+          if (std::string text = note.str(); !StringRef(text).starts_with("see current operation"))
+            problem.reason += "; " + text;
       if (auto name = dyn_cast<NameLoc>(d.getLocation()))
         problem.node = name.getName().str();
       problems.push_back(std::move(problem));
@@ -259,11 +266,21 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
         if (&p == smallest)
           result->plan.reserveBytes = c.reserveBytes;
   } else {
-    result->plan = bestPlan->plan;
-    result->image = std::move(bestPlan->image);
-    result->image.hash = model.hash();
     result->module = std::move(best->module);
     result->weights = std::move(best->weights);
+    for (PlannedTensor &tensor : bestPlan->residents)
+      tensor.initializer |= result->weights.find(tensor.name) != nullptr;
+    // From here on the IR is the plan: code, tables, JSON and validator see what is read back from it.
+    plan::ArenaOp arena;
+    if (!collecting(context, diagnostics, [&] {
+          arena = writePlan(*result->module, *bestPlan);
+          return succeeded(verify(*result->module));
+        }, ProblemKind::Internal))
+      return nullptr;
+    result->plan = bestPlan->plan;
+    readPlan(arena, result->plan);
+    result->image = readImage(arena);
+    result->image.hash = model.hash();
     result->notes = best->notes;
     result->constants = best->builder->constants();
     result->reserve = best->reserve;

@@ -2,6 +2,7 @@
 #ifndef GMC_COMPILER_PIPELINE_COMPILER_H
 #define GMC_COMPILER_PIPELINE_COMPILER_H
 
+#include "compiler/Codegen/ModelImage.h"
 #include "compiler/Import/Importer.h"
 #include "compiler/Pipeline/PlanBuilder.h"
 #include "passes/Autodiff/Training.h"
@@ -31,8 +32,8 @@ struct CompileRequest {
 /// would.
 struct CompiledPlan {
   planning::Plan plan;
-  ModelImage image;                              ///< valid when the plan fits
-  mlir::OwningOpRef<mlir::ModuleOp> module;      ///< holds the plan.kernel functions
+  ModelImage image;                              ///< read back from the module; valid when the plan fits
+  mlir::OwningOpRef<mlir::ModuleOp> module;      ///< holds the plan.arena and the plan.kernel functions
   WeightStore weights;
   std::vector<ArenaConstant> constants;
   TrainingNotes notes;

@@ -5,7 +5,6 @@
 #include "dialects/NN/Tensor.h"
 #include "passes/Fusion/FormKernels.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/xxhash.h"
 
 using namespace mlir;
@@ -120,9 +119,9 @@ std::string PlanBuilder::kernelSignature() const {
   return text;
 }
 
-std::vector<int64_t> PlanBuilder::addSteps(PlannedStep &out, const Segment &segment, const SegmentSchedule &schedule,
-                                           const std::vector<int> &residentOf, StringRef part) {
-  planning::Plan &plan = out.plan;
+std::vector<int64_t> PlanBuilder::addSteps(planning::Plan &plan, PlannedProgram &program, const Segment &segment,
+                                           const SegmentSchedule &schedule, const std::vector<int> &residentOf,
+                                           StringRef part) {
   const KernelGraph &graph = segment.graph();
   int64_t base = plan.steps.size();
   int loopEnd = base + static_cast<int>(schedule.steps.size()) - 1;
@@ -182,26 +181,20 @@ std::vector<int64_t> PlanBuilder::addSteps(PlannedStep &out, const Segment &segm
       s.recomputeOf.push_back(base + step.recomputes);
       s.recomputeUs = step.micros;
     }
-    ImageStep image;
-    image.use.kernel = func::FuncOp(node.kernel).getName().str();
-    image.use.aliases.assign(step.aliases.begin(), step.aliases.end());
-    image.op = s.op;
-    image.node = node.nodes.empty() || s.stage == planning::Stage::Update ? "" : node.nodes.front();
-    image.stage = static_cast<uint32_t>(s.stage);
-    image.predictedMicros = step.micros;
+    PlannedLaunch launch;
+    launch.kernel = node.kernel;
+    launch.workspaceBytes = node.workspaces;
     auto note = [](std::vector<int64_t> &list, int64_t id) {
       if (!llvm::is_contained(list, id))
         list.push_back(id);
     };
-    // Until offsets are known, operands hold buffer ids.
     for (int operand : step.operands) {
       note(s.reads, bufferId(operand));
-      image.operands.push_back(bufferId(operand));
+      launch.ins.push_back(bufferId(operand));
     }
-    for (auto [r, result] : llvm::enumerate(step.results)) {
+    for (int result : step.results) {
       note(s.writes, bufferId(result));
-      if (step.aliases[r] < 0)
-        image.operands.push_back(bufferId(result));
+      launch.outs.push_back(bufferId(result));
     }
     for (int64_t bytes : node.workspaces) {
       planning::PlanBuffer w;
@@ -211,7 +204,7 @@ std::vector<int64_t> PlanBuilder::addSteps(PlannedStep &out, const Segment &segm
       w.size = aligned(bytes);
       w.first = w.last = s.index;
       s.workspace.push_back(w.id);
-      image.operands.push_back(w.id);
+      launch.workspaces.push_back(w.id);
       plan.buffers.push_back(std::move(w));
     }
     // What the optimizer reads of a parameter is its gradient.
@@ -224,7 +217,7 @@ std::vector<int64_t> PlanBuilder::addSteps(PlannedStep &out, const Segment &segm
               plan.buffers[read].kind = BufferKind::Gradient;
               plan.buffers[read].name = plan.buffers[written].name;
             }
-    out.image.programs[0].steps.push_back(std::move(image));
+    program.launches.push_back(std::move(launch));
     plan.steps.push_back(std::move(s));
   }
   std::vector<int64_t> outputs;
@@ -251,8 +244,6 @@ PlannedStep PlanBuilder::assemble(const planning::RematSchedule &bodySchedule) {
   plan.batch = options.batch;
   plan.microBatch = options.microBatch;
   plan.accumulation = options.accumulation;
-  out.image.programs.emplace_back().name = "train";
-  out.image.programs[0].microBatch = options.microBatch;
   for (const Resident &r : residents) {
     planning::PlanBuffer b;
     b.id = plan.buffers.size();
@@ -263,15 +254,13 @@ PlannedStep PlanBuilder::assemble(const planning::RematSchedule &bodySchedule) {
     plan.buffers.push_back(std::move(b));
   }
   auto once = [&](const Segment &segment) { return segment.realize(programOrder(segment.problem())); };
-  addSteps(out, *begin, once(*begin), beginResidents, "begin");
+  addSteps(plan, out.train, *begin, once(*begin), beginResidents, "begin");
   int64_t first = plan.steps.size();
-  addSteps(out, *body, body->realize(bodySchedule), bodyResidents, "body");
+  addSteps(plan, out.train, *body, body->realize(bodySchedule), bodyResidents, "body");
   int64_t last = static_cast<int64_t>(plan.steps.size()) - 1;
   if (update)
-    addSteps(out, *update, once(*update), updateResidents, "update");
+    addSteps(plan, out.train, *update, once(*update), updateResidents, "update");
   plan.loops.push_back({first, last, options.accumulation});
-  out.image.programs[0].loops.push_back(
-      {static_cast<uint32_t>(first), static_cast<uint32_t>(last), static_cast<uint32_t>(options.accumulation)});
 
   // Lifetimes of residents: the whole step, or for gradients from their zeroing to their last reader.
   int64_t end = static_cast<int64_t>(plan.steps.size()) - 1;
@@ -307,95 +296,35 @@ PlannedStep PlanBuilder::assemble(const planning::RematSchedule &bodySchedule) {
     }
   }
   plan.arenaBytes = packAbove(rest, offset, planning::offsetAlignment(options.target), options.effort);
-  for (ImageStep &step : out.image.programs[0].steps)
-    for (uint64_t &operand : step.operands)
-      operand = plan.buffers[operand].offset;
   planning::computePeak(plan);
   plan.predictedStepMs = planning::sumStepMs(plan);
   addEval(out);
-  out.image.alignment = planning::offsetAlignment(options.target);
   return out;
-}
-
-static uint32_t dataType(Type element) {
-  if (element.isF32())
-    return GMC_FLOAT;
-  if (element.isF64())
-    return GMC_DOUBLE;
-  if (element.isF16())
-    return GMC_FLOAT16;
-  if (element.isBF16())
-    return GMC_BFLOAT16;
-  unsigned width = element.getIntOrFloatBitWidth();
-  if (width == 1)
-    return GMC_BOOL;
-  if (element.isUnsignedInteger())
-    return width == 8 ? GMC_UINT8 : width == 16 ? GMC_UINT16 : width == 32 ? GMC_UINT32 : GMC_UINT64;
-  return width == 8 ? GMC_INT8 : width == 16 ? GMC_INT16 : width == 32 ? GMC_INT32 : GMC_INT64;
-}
-
-static ImageTensor imageTensor(StringRef name, Type type, uint64_t offset, uint32_t role, uint32_t flags) {
-  auto tensor = cast<RankedTensorType>(type);
-  ImageTensor t;
-  t.name = name.str();
-  t.dims.assign(tensor.getShape().begin(), tensor.getShape().end());
-  t.offset = offset;
-  t.bytes = byteSize(type);
-  t.dtype = dataType(tensor.getElementType());
-  t.role = role;
-  t.flags = flags;
-  return t;
-}
-
-static uint32_t abiRole(StringRef role) {
-  return llvm::StringSwitch<uint32_t>(role)
-      .Case("input", GMC_ROLE_INPUT)
-      .Case("label", GMC_ROLE_LABEL)
-      .Case("parameter", GMC_ROLE_PARAMETER)
-      .Case("constant", GMC_ROLE_CONSTANT)
-      .Case("state", GMC_ROLE_STATE)
-      .Case("hyper", GMC_ROLE_HYPER)
-      .Case("rng", GMC_ROLE_RNG)
-      .Case("valid_samples", GMC_ROLE_VALID_SAMPLES)
-      .Case("loss_sum", GMC_ROLE_LOSS_SUM)
-      .Case("valid_count", GMC_ROLE_VALID_COUNT)
-      .Case("correct_count", GMC_ROLE_CORRECT_COUNT)
-      .Case("output", GMC_ROLE_OUTPUT)
-      .Case("gradient", GMC_ROLE_GRADIENT)
-      .Case("step_count", GMC_ROLE_STEP_COUNT)
-      .Default(~0u);
 }
 
 /// The evaluation program leaves every resident where it is and uses the space above.
 void PlanBuilder::addEval(PlannedStep &out) {
-  planning::Plan &plan = out.plan;
-  PlannedStep scratch;
-  scratch.plan.target = options.target;
-  scratch.image.programs.emplace_back();
+  planning::Plan &scratch = out.evalPlan;
+  scratch.target = options.target;
   int64_t floor = 0;
   for (size_t i = 0; i < residents.size(); ++i) {
-    scratch.plan.buffers.push_back(plan.buffers[i]);
-    if (plan.buffers[i].carry == Carry::Step)
-      floor = std::max(floor, plan.buffers[i].offset + plan.buffers[i].size);
+    scratch.buffers.push_back(out.plan.buffers[i]);
+    if (out.plan.buffers[i].carry == Carry::Step)
+      floor = std::max(floor, out.plan.buffers[i].offset + out.plan.buffers[i].size);
   }
   std::vector<int64_t> outputs =
-      addSteps(scratch, *eval, eval->realize(programOrder(eval->problem())), evalResidents, "eval");
+      addSteps(scratch, out.eval, *eval, eval->realize(programOrder(eval->problem())), evalResidents, "eval");
   std::vector<planning::PlanBuffer *> rest;
-  for (size_t i = residents.size(); i < scratch.plan.buffers.size(); ++i)
-    rest.push_back(&scratch.plan.buffers[i]);
-  plan.evalArenaBytes = packAbove(rest, floor, planning::offsetAlignment(options.target), options.effort);
-  plan.arenaBytes = std::max(plan.arenaBytes, plan.evalArenaBytes);
-  out.image.arenaBytes = plan.arenaBytes;
-  ImageProgram program = std::move(scratch.image.programs[0]);
-  program.name = "eval";
-  program.microBatch = options.microBatch;
-  for (ImageStep &step : program.steps)
-    for (uint64_t &operand : step.operands)
-      operand = scratch.plan.buffers[operand].offset;
+  for (size_t i = residents.size(); i < scratch.buffers.size(); ++i)
+    rest.push_back(&scratch.buffers[i]);
+  out.plan.evalArenaBytes = packAbove(rest, floor, planning::offsetAlignment(options.target), options.effort);
+  out.plan.arenaBytes = std::max(out.plan.arenaBytes, out.plan.evalArenaBytes);
+  addTensors(out, outputs);
+}
 
-  // What the trainer reads and writes, by program.
-  auto addInputs = [&](ImageProgram &into, const Segment &segment, func::FuncOp function, const planning::Plan &from,
-                       int64_t base) {
+/// What the trainer reads and writes, by program.
+void PlanBuilder::addTensors(PlannedStep &out, const std::vector<int64_t> &evalOutputs) {
+  auto addInputs = [&](PlannedProgram &into, func::FuncOp function, const planning::Plan &from, int64_t base) {
     for (unsigned i = 0; i < function.getNumArguments(); ++i) {
       StringRef role = argumentRole(function, i);
       if (role != "input" && role != "label")
@@ -403,35 +332,27 @@ void PlanBuilder::addEval(PlannedStep &out) {
       for (const planning::PlanBuffer &b : from.buffers)
         if (b.kind == BufferKind::Input && b.first == base &&
             b.name == (argumentName(function, i).empty() ? role : argumentName(function, i)).str())
-          into.tensors.push_back(
-              imageTensor(b.name, function.getArgument(i).getType(), b.offset, abiRole(role), 0));
+          into.tensors.push_back({b.name, role.str(), function.getArgument(i).getType(), b.id});
     }
   };
-  int64_t bodyFirst = plan.loops[0].first;
-  addInputs(out.image.programs[0], *body, functions.body.function, plan, bodyFirst);
-  addInputs(program, *eval, functions.eval.function, scratch.plan, 0);
+  addInputs(out.train, functions.body.function, out.plan, out.plan.loops[0].first);
+  addInputs(out.eval, functions.eval.function, out.evalPlan, 0);
   func::FuncOp function = functions.eval.function;
   for (unsigned r = 0; r < function.getNumResults(); ++r) {
     auto role = function.getResultAttrOfType<StringAttr>(r, "nn.role");
     auto name = function.getResultAttrOfType<StringAttr>(r, "nn.name");
     if (role)
-      program.tensors.push_back(imageTensor(name ? name.getValue() : role.getValue(), function.getResultTypes()[r],
-                                            scratch.plan.buffers[outputs[r]].offset, abiRole(role.getValue()), 0));
+      out.eval.tensors.push_back({(name ? name : role).str(), role.str(), function.getResultTypes()[r], evalOutputs[r]});
   }
-  for (size_t i = 0; i < residents.size(); ++i) {
-    const Resident &r = residents[i];
-    uint32_t role = abiRole(r.role);
-    if (role == GMC_ROLE_LOSS_SUM || role == GMC_ROLE_VALID_COUNT) {
-      out.image.programs[0].tensors.push_back(imageTensor(r.name, r.type, plan.buffers[i].offset, role, 0));
-      continue;
+  for (auto [i, r] : llvm::enumerate(residents)) {
+    PlannedTensor tensor{r.name, r.role, r.type, static_cast<int64_t>(i)};
+    if (r.role == "loss_sum" || r.role == "valid_count")
+      out.train.tensors.push_back(std::move(tensor));
+    else if (r.carry == Carry::Step) {
+      tensor.initializer = r.role == "parameter" || (r.role == "constant" && !StringRef(r.name).starts_with("constant/"));
+      out.residents.push_back(std::move(tensor));
     }
-    if (r.carry != Carry::Step)
-      continue;
-    bool initializer = role == GMC_ROLE_PARAMETER || (role == GMC_ROLE_CONSTANT && !StringRef(r.name).starts_with("constant/"));
-    out.image.tensors.push_back(
-        imageTensor(r.name, r.type, plan.buffers[i].offset, role, initializer ? GMC_TENSOR_INITIALIZER : 0));
   }
-  out.image.programs.push_back(std::move(program));
 }
 
 std::vector<PlannedStep> PlanBuilder::candidates() {

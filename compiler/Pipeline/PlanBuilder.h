@@ -2,7 +2,6 @@
 #ifndef GMC_COMPILER_PIPELINE_PLANBUILDER_H
 #define GMC_COMPILER_PIPELINE_PLANBUILDER_H
 
-#include "compiler/Codegen/ModelImage.h"
 #include "compiler/Pipeline/Segment.h"
 #include "compiler/Pipeline/StepFunctions.h"
 #include "compiler/Planning/Plan.h"
@@ -23,10 +22,32 @@ struct ArenaConstant {
   mlir::DenseElementsAttr value;
 };
 
-/// One candidate: a complete plan, and what code generation needs beside it.
+/// A kernel call of a plan: the buffers (by id) that its operands, results and workspaces lie in.
+struct PlannedLaunch {
+  mlir::func::FuncOp kernel;
+  std::vector<int64_t> ins, outs, workspaces;
+  llvm::SmallVector<int64_t> workspaceBytes; ///< without padding
+};
+
+/// A tensor that the trainer reads or writes.
+struct PlannedTensor {
+  std::string name, role; ///< nn.role
+  mlir::Type type;
+  int64_t buffer = 0;
+  bool initializer = false; ///< the name is that of an ONNX initializer
+};
+
+/// What a program has beside the steps of its plan.
+struct PlannedProgram {
+  std::vector<PlannedLaunch> launches; ///< one for each step
+  std::vector<PlannedTensor> tensors;
+};
+
+/// One candidate: a complete plan, and what writePlan needs beside it. Buffers 0..residents-1 of both plans are the same.
 struct PlannedStep {
-  planning::Plan plan;
-  ModelImage image; ///< steps, loops and tensors; hash, metadata and budget are the caller's
+  planning::Plan plan, evalPlan; ///< of evalPlan: buffers and steps
+  PlannedProgram train, eval;
+  std::vector<PlannedTensor> residents; ///< in arena order, those of carry step
 };
 
 /// Plans one (model, micro-batch) pair at every trade between memory and recomputation.
@@ -61,9 +82,10 @@ private:
   int64_t aligned(int64_t bytes) const;
   PlannedStep assemble(const planning::RematSchedule &bodySchedule);
   /// Appends the steps and buffers of a schedule. Returns the buffer of each of the function's results.
-  std::vector<int64_t> addSteps(PlannedStep &out, const Segment &segment, const SegmentSchedule &schedule,
-                const std::vector<int> &residentOf, llvm::StringRef part);
+  std::vector<int64_t> addSteps(planning::Plan &plan, PlannedProgram &program, const Segment &segment,
+                                const SegmentSchedule &schedule, const std::vector<int> &residentOf, llvm::StringRef part);
   void addEval(PlannedStep &out);
+  void addTensors(PlannedStep &out, const std::vector<int64_t> &evalOutputs);
 
   mlir::ModuleOp module;
   PlanBuilderOptions options;

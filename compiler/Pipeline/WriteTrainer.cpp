@@ -103,16 +103,10 @@ static llvm::Error writeWeights(const CompiledPlan &compiled, const std::string 
 
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitTrainerCode(CompiledPlan &compiled, const CompileRequest &request,
                                                                     StringRef kind) {
-  for (ImageTensor &tensor : compiled.image.tensors)
-    if (compiled.weights.find(tensor.name))
-      tensor.flags |= GMC_TENSOR_INITIALIZER;
   compiled.image.threads = request.threads;
   compiled.image.budgetBytes = compiled.plan.budgetBytes;
   compiled.image.reserveBytes = compiled.plan.reserveBytes;
   compiled.image.metadata = metadataJson(compiled, request);
-  compiled.image.target = compiled.plan.target == planning::PlanTarget::Host   ? GMC_TARGET_HOST
-                          : compiled.plan.target == planning::PlanTarget::Cuda ? GMC_TARGET_CUDA
-                                                                               : GMC_TARGET_SIM;
   if (compiled.image.target == GMC_TARGET_HOST) {
     HostCodegenOptions codegen;
     codegen.arch = request.arch;

@@ -208,8 +208,8 @@ private:
     map.map(leaves.getArrayRef(), block->getArguments());
     for (Value constant : constants) {
       auto splat = cast<DenseElementsAttr>(constant.getDefiningOp<nn::ConstantOp>().getValue());
-      if (scalar) // a splat of any shape is one number to an elementwise kernel
-        splat = splat.resizeSplat(RankedTensorType::get({}, splat.getElementType()));
+      if (scalar) // one number everywhere: of the result's shape, whatever dimensions it had before they were merged
+        splat = splat.resizeSplat(RankedTensorType::get(cast<ShapedType>(resultTypes[0]).getShape(), splat.getElementType()));
       map.map(constant, nn::ConstantOp::create(kb, unknown, splat).getResult());
     }
     for (Operation *op : cluster.ops) {

@@ -2,12 +2,12 @@
 #ifndef GMC_PASSES_FUSION_FORMKERNELS_H
 #define GMC_PASSES_FUSION_FORMKERNELS_H
 
+#include "dialects/Plan/Plan.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 namespace gmc {
 
-/// Attribute on a func.func that is a kernel: its body is a cluster of nn ops that one kernel computes.
-inline constexpr llvm::StringLiteral kKernelAttr = "plan.kernel";
+using plan::kKernelAttr;
 /// Attributes on a func.call of a kernel: ONNX node names, the main op's name, and the stage.
 inline constexpr llvm::StringLiteral kNodesAttr = "plan.nodes";
 inline constexpr llvm::StringLiteral kOpAttr = "plan.op";

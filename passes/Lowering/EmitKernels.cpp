@@ -16,11 +16,6 @@ namespace gmc {
 
 namespace gmc {
 
-MemRefType bufferType(Type type) {
-  auto tensor = cast<RankedTensorType>(type);
-  return MemRefType::get(tensor.getShape(), nn::signless(tensor.getElementType()));
-}
-
 Operation *kernelRoot(func::FuncOp kernel) {
   // Returned values come from the root, or from elementwise ops behind it: the last op that is not elementwise, else the
   // last op of all.

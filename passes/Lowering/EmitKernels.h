@@ -3,6 +3,7 @@
 #define GMC_PASSES_LOWERING_EMITKERNELS_H
 
 #include "dialects/Interfaces/OpInterfaces.h"
+#include "dialects/Plan/Plan.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 namespace gmc {
@@ -22,8 +23,7 @@ llvm::SmallVector<int64_t> kernelWorkspaces(mlir::func::FuncOp kernel, KernelTar
 /// Operands of the kernel whose buffer result `result` may overwrite.
 llvm::SmallVector<unsigned> kernelInPlaceOperands(mlir::func::FuncOp kernel, unsigned result);
 
-/// Memory type of a tensor: row-major, unsigned integers as signless.
-mlir::MemRefType bufferType(mlir::Type tensorType);
+using plan::bufferType;
 
 } // namespace gmc
 

@@ -1,6 +1,7 @@
 //===- gmc-opt.cpp - runs passes on IR files -------------------------------------------------------------===//
 
 #include "compiler/Import/Importer.h"
+#include "dialects/Plan/Plan.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
@@ -8,6 +9,7 @@
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   gmc::registerImportDialects(registry);
+  registry.insert<gmc::plan::PlanDialect, mlir::LLVM::LLVMDialect>();
   gmc::registerGmcPasses();
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();

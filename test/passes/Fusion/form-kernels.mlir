@@ -38,7 +38,19 @@ func.func @broadcast(%x: tensor<4x3x5x5xf32>, %b: tensor<3x1x1xf32>) -> (tensor<
   return %1, %2 : tensor<4x3x5x5xf32>, tensor<4x3x5x5xf32>
 }
 
+// A splat of a shape that the merging of dimensions changes: the kernel is valid IR (gmc-opt verifies it).
+// CHECK-LABEL: func.func @spread
+// CHECK: call @[[K4:k_add_[0-9a-f]+]](%{{.*}}) {{.*}} : (tensor<32x1xf32>) -> tensor<32x49xf32>
+func.func @spread(%x: tensor<4x8x1x1xf32>) -> tensor<4x8x7x7xf32> {
+  %c = nn.constant dense<1.0> : tensor<4x8x7x7xf32>
+  %0 = nn.add %x, %c : tensor<4x8x1x1xf32>, tensor<4x8x7x7xf32>
+  return %0 : tensor<4x8x7x7xf32>
+}
+
 // CHECK: func.func private @[[K]](%{{.*}}: tensor<6xf32>) -> tensor<6xf32> attributes {plan.kernel}
 // CHECK-NEXT: nn.constant dense<2.0
 // CHECK-NEXT: nn.mul
 // CHECK-NEXT: nn.exp
+// CHECK: func.func private @[[K4]]
+// CHECK-NEXT: nn.constant dense<1.000000e+00> : tensor<32x49xf32>
+// CHECK-NEXT: nn.add %arg0, %{{.*}} : tensor<32x1xf32>, tensor<32x49xf32>
