@@ -93,6 +93,17 @@ FailureOr<Segment> Segment::build(func::FuncOp function, KernelTarget target, Op
         s.remat.nodes[extra].recomputable = s.remat.nodes[id].recomputable;
       }
   }
+  // A state that is written together with a value that others read (two normalizations that share their statistics) moves
+  // where that value is made: whoever reads the old contents is executed before, and not again.
+  for (const KernelNode &writer : graph.nodes) {
+    if (llvm::all_of(writer.results, [&](int storage) { return s.carriedTo[storage] >= 0; }))
+      continue;
+    for (int storage : writer.results)
+      for (auto [id, k] : llvm::enumerate(s.kernelOf))
+        if (k >= 0 && &graph.nodes[k] != &writer && s.carriedTo[storage] >= 0 &&
+            llvm::is_contained(graph.nodes[k].operands, s.carriedTo[storage]))
+          s.remat.nodes[id].recomputable = false;
+  }
   for (auto [r, storage] : llvm::enumerate(graph.results))
     if (options.carried[r] < 0 && s.rematNode[storage] >= 0 &&
         !llvm::is_contained(s.remat.keep, s.rematNode[storage]))

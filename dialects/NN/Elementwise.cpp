@@ -43,7 +43,7 @@ SmallVector<unsigned> elementwiseInPlace(Operation *op) {
   SmallVector<unsigned> candidates;
   Type result = op->getResult(0).getType();
   for (auto [i, type] : llvm::enumerate(op->getOperandTypes()))
-    if (cast<ShapedType>(type).getShape() == cast<ShapedType>(result).getShape() && byteSize(type) == byteSize(result))
+    if (type == result)
       candidates.push_back(i);
   return candidates;
 }

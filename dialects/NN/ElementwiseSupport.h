@@ -12,7 +12,7 @@ namespace nn {
 llvm::LogicalResult inferBroadcast(std::optional<mlir::Location> loc, mlir::ValueRange operands,
                                    mlir::Type elementType, llvm::SmallVectorImpl<mlir::Type> &types);
 
-/// Operands of the result's shape and byte size: the result may overwrite them element by element.
+/// Operands of the result's type: the result may overwrite them element by element.
 llvm::SmallVector<unsigned> elementwiseInPlace(mlir::Operation *op);
 
 /// nn.reshape to `shape` (the value itself when it has it); null and reported when the element counts differ.

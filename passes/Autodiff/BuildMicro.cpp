@@ -105,7 +105,7 @@ static LogicalResult closeBody(TrainingFunction &f, func::FuncOp forward, const 
 static void applyModes(const TrainingOptions &options, TrainingFunction &f, Body &body,
                        DenseMap<Value, Value> &newStates) {
   if (!options.keepNormalization)
-    setModes(f.func.getBody().front(), options.bnTrain, options.dropout, body.rng, &newStates);
+    setModes(f.func.getBody().front(), options.bnTrain, options.dropout, body.rng, body.outputs, &newStates);
 }
 
 FailureOr<func::FuncOp> buildMicro(func::FuncOp forward, const TrainingOptions &options, TrainingNotes &notes) {
@@ -175,7 +175,7 @@ FailureOr<func::FuncOp> buildEval(func::FuncOp forward, const TrainingOptions &o
   TrainingFunction f(forward, "eval");
   Body body = openBody(f, forward, options, choice->label, {});
   if (!options.keepNormalization)
-    setModes(f.func.getBody().front(), /*bnTrain=*/false, /*dropout=*/false, body.rng, nullptr);
+    setModes(f.func.getBody().front(), /*bnTrain=*/false, /*dropout=*/false, body.rng, body.outputs, nullptr);
   int64_t batch = batchOf(forward);
   AttachedLoss loss = attachLoss(f.b, *choice, body.outputs, body.label, body.validSamples, batch, notes);
   if (loss.labelArgument)

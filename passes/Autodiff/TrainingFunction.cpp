@@ -85,10 +85,10 @@ SmallVector<unsigned> runningStatistics(func::FuncOp forward) {
   return SmallVector<unsigned>(found.begin(), found.end());
 }
 
-void setModes(Block &block, bool bnTrain, bool dropout, Value rng, DenseMap<Value, Value> *newStates) {
-  OpBuilder b(block.getParentOp()->getContext());
+void setModes(Block &block, bool bnTrain, bool dropout, Value rng, MutableArrayRef<Value> outputs,
+              DenseMap<Value, Value> *newStates) {
   DenseMap<Value, Value> current; // a statistic that two normalizations share moves twice
-  for (auto norm : llvm::make_early_inc_range(block.getOps<nn::BatchNormOp>())) {
+  for (auto norm : block.getOps<nn::BatchNormOp>()) {
     norm.setTraining(bnTrain);
     if (!bnTrain || !newStates)
       continue;
@@ -102,29 +102,15 @@ void setModes(Block &block, bool bnTrain, bool dropout, Value rng, DenseMap<Valu
     advance(norm.getMeanMutable(), norm.getNewMean());
     advance(norm.getVarianceMutable(), norm.getNewVariance());
   }
-  auto setDropout = [&](auto op) {
-    op.setTraining(dropout);
-    if (dropout && rng)
-      op.getRngMutable().assign(rng);
-  };
-  for (auto op : llvm::make_early_inc_range(block.getOps<nn::DropoutOp>())) {
-    setDropout(op);
-    if (dropout)
-      continue;
-    op.getResult().replaceAllUsesWith(op.getX());
-    op.erase();
-  }
-  for (auto op : block.getOps<nn::DropoutMaskOp>())
-    setDropout(op);
   if (newStates)
     *newStates = std::move(current);
-
   for (Operation &op : llvm::make_early_inc_range(block)) {
     if (auto drop = dyn_cast<nn::DropoutOp>(op)) {
       if (dropout && drop.getRatio().convertToDouble() > 0) {
         drop.setTraining(true);
         drop.getRngMutable().assign(rng);
       } else {
+        llvm::replace(outputs, drop.getResult(), drop.getX());
         drop.getResult().replaceAllUsesWith(drop.getX());
         drop.erase();
       }

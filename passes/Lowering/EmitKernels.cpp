@@ -41,20 +41,21 @@ SmallVector<unsigned> kernelInPlaceOperands(func::FuncOp kernel, unsigned result
   auto remat = dyn_cast<RematOpInterface>(root);
   if (!remat)
     return candidates;
+  Type type = kernel.getResultTypes()[result];
+  // A buffer has elements of one type: 32-bit integers make no room for floats.
+  auto sameElements = [&](BlockArgument argument) { return getElementTypeOrSelf(argument) == getElementTypeOrSelf(type); };
   if (!isa<ScalarOpInterface>(root)) {
     if (root->getNumResults() != kernel.getNumResults())
       return candidates;
     for (unsigned i : remat.getInPlaceOperands(result))
       if (auto argument = dyn_cast<BlockArgument>(root->getOperand(i)))
-        if (argument.hasOneUse())
+        if (argument.hasOneUse() && sameElements(argument))
           candidates.push_back(argument.getArgNumber());
     return candidates;
   }
   // An elementwise cluster reads element i of every full-size argument before it writes element i of its result.
-  Type type = kernel.getResultTypes()[result];
   for (BlockArgument argument : kernel.getArguments())
-    if (cast<ShapedType>(argument.getType()).getShape() == cast<ShapedType>(type).getShape() &&
-        byteSize(argument.getType()) == byteSize(type))
+    if (cast<ShapedType>(argument.getType()).getShape() == cast<ShapedType>(type).getShape() && sameElements(argument))
       candidates.push_back(argument.getArgNumber());
   return candidates;
 }
