@@ -48,7 +48,8 @@ struct JpegDecoder {
   std::vector<unsigned char> input = std::vector<unsigned char>(InputBytes);
   std::vector<unsigned char> row;
   std::optional<RowResampler> resampler;
-  bool created = false;
+  bool created = false, inked = false;
+  int channels = 3;
 
   ~JpegDecoder() {
     if (created)
@@ -112,8 +113,6 @@ struct JpegDecoder {
       if (info.progressive_mode || info.buffered_image)
         checkScratch(uint64_t(info.image_width) * info.image_height * static_cast<unsigned>(info.num_components) * 2,
                      "a progressive JPEG of this size");
-      if (info.jpeg_color_space == JCS_CMYK || info.jpeg_color_space == JCS_YCCK)
-        throw SampleError("CMYK pictures are not read; store it as RGB");
       Window window = request.choose(request.context,
                                      {static_cast<int>(info.image_width), static_cast<int>(info.image_height)});
       unsigned denominator = 1;
@@ -122,11 +121,13 @@ struct JpegDecoder {
         denominator *= 2;
       info.scale_num = 1;
       info.scale_denom = denominator;
-      info.out_color_space = request.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+      inked = info.jpeg_color_space == JCS_CMYK || info.jpeg_color_space == JCS_YCCK;
+      info.out_color_space = inked ? JCS_CMYK : request.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
       info.dct_method = JDCT_ISLOW;
       jpeg_calc_output_dimensions(&info);
       double scaleX = double(info.output_width) / info.image_width, scaleY = double(info.output_height) / info.image_height;
-      row.resize(size_t(info.output_width) * static_cast<unsigned>(request.channels));
+      channels = request.channels;
+      row.resize(size_t(info.output_width) * static_cast<unsigned>(inked ? 4 : channels));
       resampler.emplace(static_cast<int>(info.output_width), static_cast<int>(info.output_height), request.channels,
                         window.x * scaleX, window.y * scaleY, window.width * scaleX, window.height * scaleY,
                         request.outWidth, request.outHeight, request.out);
@@ -134,6 +135,25 @@ struct JpegDecoder {
     } catch (...) {
       failure = std::current_exception();
       return false;
+    }
+  }
+
+  /// A row of cyan, magenta, yellow and black as red, green and blue, or their brightness. Adobe stores the complement of
+  /// the ink, and files from elsewhere that hold ink itself do not say so: the marker decides.
+  void inkToLight() {
+    for (unsigned x = 0; x < info.output_width; ++x) {
+      const unsigned char *ink = &row[4 * size_t(x)];
+      unsigned light[4];
+      for (int c = 0; c < 4; ++c)
+        light[c] = info.saw_Adobe_marker ? ink[c] : 255u - ink[c];
+      unsigned rgb[3];
+      for (int c = 0; c < 3; ++c)
+        rgb[c] = (light[c] * light[3] + 127) / 255;
+      unsigned char *out = &row[size_t(x) * static_cast<unsigned>(channels)];
+      if (channels == 1)
+        out[0] = static_cast<unsigned char>((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000);
+      else
+        std::copy(rgb, rgb + 3, out);
     }
   }
 
@@ -162,6 +182,8 @@ struct JpegDecoder {
     while (static_cast<int>(info.output_scanline) < resampler->endRow()) {
       int y = static_cast<int>(info.output_scanline);
       jpeg_read_scanlines(&info, &line, 1);
+      if (inked)
+        inkToLight();
       if (y >= resampler->firstRow())
         resampler->addRow(y, line);
     }

@@ -45,7 +45,8 @@ uint32_t dtypeOfDescr(const std::string &descr) {
 
 class NpySource : public Source {
 public:
-  NpySource(const std::string &bindings, const SourceOptions &options) : slots(options.slots), files(slots.size()) {
+  NpySource(const std::string &bindings, const SourceOptions &options)
+      : slots(options.slots), files(slots.size()), begins(slots.size(), 0) {
     for (size_t at = 0; at <= bindings.size();) {
       size_t comma = std::min(bindings.find(',', at), bindings.size());
       bind(bindings.substr(at, comma - at), options);
@@ -68,7 +69,7 @@ public:
       const NpyFile &npy = *files[s];
       uint64_t bytes = slots[s].elements() * dtypeSize(npy.dtype);
       context.scratch.resize(bytes);
-      npy.file.readAt(npy.dataStart + static_cast<uint64_t>(index) * bytes, context.scratch.data(), bytes);
+      npy.file.readAt(npy.dataStart + static_cast<uint64_t>(begins[s] + index) * bytes, context.scratch.data(), bytes);
       if (npy.bigEndian)
         npy.swapBytes(context.scratch.data(), bytes);
       try {
@@ -87,8 +88,9 @@ public:
     for (size_t s = 0; s < slots.size(); ++s)
       if (files[s])
         text += " " + slots[s].name + " " + dtypeName(files[s]->dtype) +
-                shapeString(files[s]->dims.data(), files[s]->dims.size());
-    return text;
+                shapeString(files[s]->dims.data(), files[s]->dims.size()) +
+                (begins[s] ? "+" + std::to_string(begins[s]) : "");
+    return text + " " + std::to_string(count);
   }
 
 private:
@@ -114,6 +116,9 @@ private:
     }
     if (files[s])
       throw usageError("'" + name + "' is bound twice");
+    std::optional<SampleRange> range;
+    if (!pathExists(path))
+      range = takeRange(path);
     files[s] = std::make_unique<NpyFile>(path);
     NpyFile &npy = *files[s];
     const Slot &slot = slots[s];
@@ -130,16 +135,22 @@ private:
     if (!convertible(npy.dtype, slot.dtype))
       throw usageError(path + " holds " + dtypeName(npy.dtype) + ", '" + slot.name + "' wants " +
                        dtypeName(slot.dtype));
-    if (count >= 0 && npy.dims[0] != count)
-      throw usageError(path + " has " + std::to_string(npy.dims[0]) + " samples, " + first + " has " +
-                       std::to_string(count));
-    count = npy.dims[0];
+    int64_t samples = npy.dims[0];
+    if (range) {
+      auto [begin, end] = range->of(samples, path);
+      begins[s] = begin;
+      samples = end - begin;
+    }
+    if (count >= 0 && samples != count)
+      throw usageError(path + " has " + std::to_string(samples) + " samples, " + first + " has " + std::to_string(count));
+    count = samples;
     if (first.empty())
       first = path;
   }
 
   std::vector<Slot> slots;
   std::vector<std::unique_ptr<NpyFile>> files;
+  std::vector<int64_t> begins; ///< first sample of each file
   int64_t count = -1;
   std::string first;
 };

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -78,6 +79,15 @@ struct SourceOptions {
 /// Opens what SPEC names (see docs/Trainer.md), `[a:b]` included. Throws Error(ExitUsage) naming the file, what the
 /// graph wants and the way out.
 std::unique_ptr<Source> openSource(const std::string &spec, const SourceOptions &options);
+
+/// The `[a:b]` of a SPEC, as Python slices count.
+struct SampleRange {
+  std::optional<int64_t> first, last;
+  /// First sample and the one after the last of `count`; throws Error(ExitUsage) naming `path` unless it is some of them.
+  std::pair<int64_t, int64_t> of(int64_t count, const std::string &path) const;
+};
+/// Cuts the range off "PATH[a:b]", if there is one. Throws for one that is no range.
+std::optional<SampleRange> takeRange(std::string &spec);
 
 /// Samples [begin, end) of `source`, which outlives the view.
 std::unique_ptr<Source> rangeOf(std::shared_ptr<Source> source, int64_t begin, int64_t end);

@@ -67,28 +67,6 @@ bool endsWith(const std::string &text, const std::string &suffix) {
   return text.size() >= suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
 }
 
-/// Splits "PATH[a:b]". False when there is no range; throws for one that is no range.
-bool splitRange(std::string &spec, int64_t &begin, int64_t &end, bool &hasBegin, bool &hasEnd) {
-  if (spec.empty() || spec.back() != ']')
-    return false;
-  auto open = spec.rfind('[');
-  auto colon = spec.find(':', open == std::string::npos ? 0 : open);
-  if (open == std::string::npos || colon == std::string::npos)
-    return false;
-  auto number = [&](size_t from, size_t to, int64_t &value) {
-    if (from == to)
-      return false;
-    auto [at, error] = std::from_chars(spec.data() + from, spec.data() + to, value);
-    if (error != std::errc() || at != spec.data() + to)
-      throw usageError("'" + spec + "': '" + spec.substr(open) + "' is no sample range; write PATH[first:end]");
-    return true;
-  };
-  hasBegin = number(open + 1, colon, begin);
-  hasEnd = number(colon + 1, spec.size() - 1, end);
-  spec.resize(open);
-  return true;
-}
-
 /// Refuses preprocessing that would silently not happen.
 void refuseAugment(const std::string &spec, const SourceOptions &options) {
   if (!options.augment.empty())
@@ -125,7 +103,46 @@ std::unique_ptr<Source> openUnranged(const std::string &spec, const SourceOption
                           "or NAME=FILE.npy,...,label=FILE.npy");
 }
 
+/// Whether a list of NAME=FILE.npy has ranges of its own, which then are the last one's as well.
+bool hasRangesWithin(const std::string &spec) {
+  return spec.find('=') != std::string::npos && spec.find("],") != std::string::npos;
+}
+
 } // namespace
+
+std::optional<SampleRange> takeRange(std::string &spec) {
+  SampleRange range;
+  if (spec.empty() || spec.back() != ']')
+    return std::nullopt;
+  auto open = spec.rfind('[');
+  auto colon = spec.find(':', open == std::string::npos ? 0 : open);
+  if (open == std::string::npos || colon == std::string::npos)
+    return std::nullopt;
+  auto number = [&](size_t from, size_t to) -> std::optional<int64_t> {
+    if (from == to)
+      return std::nullopt;
+    int64_t value = 0;
+    auto [at, error] = std::from_chars(spec.data() + from, spec.data() + to, value);
+    if (error != std::errc() || at != spec.data() + to)
+      throw usageError("'" + spec + "': '" + spec.substr(open) + "' is no sample range; write PATH[first:end]");
+    return value;
+  };
+  range.first = number(open + 1, colon);
+  range.last = number(colon + 1, spec.size() - 1);
+  spec.resize(open);
+  return range;
+}
+
+std::pair<int64_t, int64_t> SampleRange::of(int64_t count, const std::string &path) const {
+  int64_t begin = first.value_or(0), end = last.value_or(count);
+  begin += begin < 0 ? count : 0;
+  end += end < 0 ? count : 0;
+  if (begin < 0 || end > count || begin >= end)
+    throw usageError("'" + path + "[" + (first ? std::to_string(*first) : "") + ":" +
+                     (last ? std::to_string(*last) : "") + "]': " + path + " has " + std::to_string(count) +
+                     " samples, the range selects " + (begin >= end ? "none of them" : "others than those"));
+  return {begin, end};
+}
 
 uint64_t Slot::elements() const {
   uint64_t count = 1;
@@ -149,22 +166,17 @@ std::pair<std::unique_ptr<Source>, std::unique_ptr<Source>> splitOf(std::shared_
 
 std::unique_ptr<Source> openSource(const std::string &spec, const SourceOptions &options) {
   std::string path = spec;
-  int64_t begin = 0, end = 0;
-  bool hasBegin = false, hasEnd = false;
-  bool ranged = !pathExists(spec) && splitRange(path, begin, end, hasBegin, hasEnd);
+  std::optional<SampleRange> range;
+  if (!pathExists(spec) && !hasRangesWithin(spec))
+    range = takeRange(path);
   auto source = openUnranged(path, options);
-  int64_t count = source->size();
-  if (!ranged) {
-    if (count == 0)
-      throw usageError(spec + " holds no sample");
-    return source;
+  if (range) {
+    auto [begin, end] = range->of(source->size(), path);
+    return rangeOf(std::move(source), begin, end);
   }
-  begin = hasBegin ? (begin < 0 ? count + begin : begin) : 0;
-  end = hasEnd ? (end < 0 ? count + end : end) : count;
-  if (begin < 0 || end > count || begin >= end)
-    throw usageError("'" + spec + "': " + path + " has " + std::to_string(count) + " samples, the range selects " +
-                     (begin >= end ? "none of them" : "others than those"));
-  return rangeOf(std::move(source), begin, end);
+  if (source->size() == 0)
+    throw usageError(spec + " holds no sample");
+  return source;
 }
 
 SlotPair singleInputAndLabel(const SourceOptions &options, const std::string &what) {

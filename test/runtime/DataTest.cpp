@@ -132,6 +132,16 @@ TEST(Npy, BindsAndConverts) {
   EXPECT_EQ(m[1], 0x7bff);
   EXPECT_EQ(y, -100);
   EXPECT_EQ(openSource(spec + "[1:2]", options)->size(), 1);
+  // Ranges of their own: sample 0 is the pixels' second, the mask's first and the label's last.
+  auto own = openSource("x=" + (dir / "x.npy") + "[1:2],mask=" + (dir / "m.npy") + "[:1],label=" + (dir / "y.npy") + "[-1:]",
+                        options);
+  ASSERT_EQ(own->size(), 1);
+  own->load(0, tensors, context);
+  EXPECT_EQ(x[3], 4 / 255.0f);
+  EXPECT_EQ(m[0], 0x3c00);
+  EXPECT_EQ(y, -100);
+  expectError("x=" + (dir / "x.npy") + "[0:1],mask=" + (dir / "m.npy") + ",label=" + (dir / "y.npy"), options, "has 2 samples");
+  expectError("x=" + (dir / "x.npy") + "[0:3],mask=" + (dir / "m.npy"), options, "has 2 samples");
   expectError("x=" + (dir / "x.npy"), options, "add mask=FILE.npy,label=FILE.npy");
   expectError(spec + ",zzz=" + (dir / "x.npy"), options, "no input 'zzz'");
   expectError(spec + ",x=" + (dir / "x.npy"), options, "bound twice");

@@ -74,6 +74,24 @@ TEST(Folder, JpegIsReducedToTheRightPlace) {
     }
 }
 
+TEST(Folder, CmykBecomesLight) {
+  TempDir dir;
+  std::filesystem::create_directory(dir / "c");
+  // libjpeg marks its CMYK files as Adobe's: samples are the complement of ink. The black plane darkens all others.
+  writeJpeg(dir / "c/1.jpg", 32, 32, [](int x, int y, int c) { return c == 0 ? 4 * x : c == 1 ? 4 * y : c == 2 ? 255 : 128; },
+            /*progressive=*/false, /*cmyk=*/true);
+  auto color = load(*openSource(dir.path.string(), picturesOf(3, 32)), 0, 3 * 32 * 32);
+  auto gray = load(*openSource(dir.path.string(), picturesOf(1, 32)), 0, 32 * 32);
+  for (int y = 0; y < 32; ++y)
+    for (int x = 0; x < 32; ++x) {
+      size_t at = static_cast<size_t>(y * 32 + x);
+      EXPECT_NEAR(color.x[at] * 255, 4 * x * 128 / 255.0, 3.0);
+      EXPECT_NEAR(color.x[1024 + at] * 255, 4 * y * 128 / 255.0, 3.0);
+      EXPECT_NEAR(color.x[2048 + at] * 255, 128, 3.0);
+      EXPECT_NEAR(gray.x[at] * 255, (.299 * 4 * x + .587 * 4 * y + .114 * 255) * 128 / 255, 3.0);
+    }
+}
+
 TEST(Folder, AugmentationIsAFunctionOfSeedEpochAndSample) {
   TempDir dir;
   std::filesystem::create_directory(dir / "c");

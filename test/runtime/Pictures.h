@@ -16,7 +16,8 @@ namespace gmc::test {
 
 using Pixel = std::function<int(int x, int y, int channel)>;
 
-inline void writeJpeg(const std::string &path, int width, int height, const Pixel &pixel, bool progressive = false) {
+inline void writeJpeg(const std::string &path, int width, int height, const Pixel &pixel, bool progressive = false,
+                      bool cmyk = false) {
   jpeg_compress_struct info;
   jpeg_error_mgr errors;
   info.err = jpeg_std_error(&errors);
@@ -25,17 +26,18 @@ inline void writeJpeg(const std::string &path, int width, int height, const Pixe
   jpeg_stdio_dest(&info, file);
   info.image_width = static_cast<JDIMENSION>(width);
   info.image_height = static_cast<JDIMENSION>(height);
-  info.input_components = 3;
-  info.in_color_space = JCS_RGB;
+  int channels = cmyk ? 4 : 3;
+  info.input_components = channels;
+  info.in_color_space = cmyk ? JCS_CMYK : JCS_RGB;
   jpeg_set_defaults(&info);
   jpeg_set_quality(&info, 95, TRUE);
   if (progressive)
     jpeg_simple_progression(&info);
   jpeg_start_compress(&info, TRUE);
-  std::vector<unsigned char> row(static_cast<size_t>(width) * 3);
+  std::vector<unsigned char> row(static_cast<size_t>(width * channels));
   for (int y = 0; y < height; ++y) {
-    for (int i = 0; i < width * 3; ++i)
-      row[static_cast<size_t>(i)] = static_cast<unsigned char>(pixel(i / 3, y, i % 3));
+    for (int i = 0; i < width * channels; ++i)
+      row[static_cast<size_t>(i)] = static_cast<unsigned char>(pixel(i / channels, y, i % channels));
     unsigned char *line = row.data();
     jpeg_write_scanlines(&info, &line, 1);
   }
