@@ -1,6 +1,7 @@
 //===- GpuCodegen.cpp - kernels for cuda, and the same kernels on the CPU (sim) -------------------------===//
 
 #include "compiler/Codegen/GpuCodegen.h"
+#include "compiler/Codegen/HostCodegen.h"
 #include "compiler/Codegen/LowerKernels.h"
 #include "compiler/Codegen/ModelTables.h"
 #include "gmc/DeviceImage.h"
@@ -323,7 +324,7 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
                               [&](mlir::func::FuncOp kernel, const KernelKey &key) { uses[key] = divideGpuKernel(kernel); });
   if (!kernels)
     return kernels.takeError();
-  auto machine = createHostMachine(sim ? "native" : "x86-64", 2);
+  auto machine = createHostMachine(sim ? portableHostArch() : "x86-64", 2);
   if (!machine)
     return machine.takeError();
   Module empty("gmc", context);

@@ -22,7 +22,7 @@ struct GpuCodegenOptions {
 /// (runtime/include/gmc/DeviceImage.h). Mathematical functions come from libdevice: an error when it is needed and not
 /// there, or when any other function is left undefined.
 ///
-/// sim: the same LLVM IR with the reads of block and thread indices replaced by loop variables, compiled for this machine's CPU.
+/// sim: the same LLVM IR with the reads of block and thread indices replaced by loop variables, compiled for CPUs like this machine's.
 /// GmcLaunch.fn computes blocks [begin, end). Kernels that use another device instruction are an error.
 ///
 /// Emit::Llvm and Emit::Ptx return the kernels as text (of the lowest architecture) instead of an object.

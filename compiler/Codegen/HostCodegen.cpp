@@ -27,6 +27,11 @@ llvm::Expected<std::pair<std::string, std::string>> resolveHostArch(StringRef ar
   return failure("unknown host architecture '" + arch + "': use native, x86-64-v3 or x86-64-v4");
 }
 
+StringRef portableHostArch() {
+  auto features = llvm::sys::getHostCPUFeatures();
+  return features.lookup("avx2") && features.lookup("fma") && features.lookup("bmi2") ? "x86-64-v3" : "x86-64";
+}
+
 std::vector<char> constantBytes(DenseElementsAttr value) {
   std::vector<char> bytes;
   if (value.getElementType().isInteger(1)) {

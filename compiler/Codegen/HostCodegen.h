@@ -24,6 +24,9 @@ llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitHostObject(mlir::ModuleO
 /// The CPU name and feature string that `arch` stands for; an error for a name LLVM does not know.
 llvm::Expected<std::pair<std::string, std::string>> resolveHostArch(llvm::StringRef arch);
 
+/// x86-64-v3 where this CPU executes it, else x86-64: for code that is also run on another machine.
+llvm::StringRef portableHostArch();
+
 /// Contents of a constant as it lies in memory: row-major, booleans one byte each.
 std::vector<char> constantBytes(mlir::DenseElementsAttr value);
 

@@ -63,11 +63,13 @@ LogicalResult PlanBuilder::addSegment(const StepFunction &step, std::optional<Se
     if (storage.kind == Storage::Kind::Constant) {
       auto value = cast<DenseElementsAttr>(storage.value.getDefiningOp<nn::ConstantOp>().getValue());
       ArrayRef<char> raw = value.getRawData();
+      std::string type;
+      llvm::raw_string_ostream(type) << value.getType();
       std::string key = (llvm::Twine("constant/") +
                          llvm::utohexstr(llvm::xxh3_64bits(StringRef(raw.data(), raw.size())), true) + "/" +
-                         llvm::utohexstr(hash_value(value.getType()), true)).str();
+                         llvm::utohexstr(llvm::xxh3_64bits(type), true)).str();
       size_t before = residents.size();
-      // Named by contents, so that equal constants are one buffer.
+      // Named by contents, so that equal constants are one buffer and every compilation names them alike.
       residentOf[s] = residentFor("constant", key, value.getType());
       if (residents.size() > before)
         arenaConstants.push_back({residents.back().name, value});
