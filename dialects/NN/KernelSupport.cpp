@@ -76,13 +76,38 @@ void storeTotal(KernelBuilder &kernel, unsigned i, int64_t count) {
   });
 }
 
+/// The bits of a float as an integer that orders as the floats do, and back.
+static Value orderedBits(OpBuilder &b, Location loc, Value bits) {
+  Type type = bits.getType();
+  unsigned width = type.getIntOrFloatBitWidth();
+  auto constant = [&](const APInt &value) -> Value {
+    return arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, value));
+  };
+  Value negative = arith::ShRSIOp::create(b, loc, bits, constant(APInt(width, width - 1)));
+  Value flip = arith::AndIOp::create(b, loc, negative, constant(APInt::getSignedMaxValue(width)));
+  return arith::XOrIOp::create(b, loc, bits, flip);
+}
+
+Value softmaxMax(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Value> row, int64_t axis, int64_t classes,
+                 Type type) {
+  // As integers: a maximum of floats that heeds NaNs is several instructions, one after the other in each iteration.
+  Type bits = b.getIntegerType(type.getIntOrFloatBitWidth());
+  auto key = [&](OpBuilder &b, Location l, Value x) {
+    return orderedBits(b, l, arith::BitcastOp::create(b, l, bits, x));
+  };
+  Value lowest = key(b, loc, kb::constant(b, loc, type, -std::numeric_limits<double>::infinity()));
+  Value max = KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, classes), lowest,
+                                  [&](OpBuilder &b, Location l, Value c, Value acc) -> Value {
+                                    Value x = loadAlong(kernel, b, l, 0, row, axis, c, type).value();
+                                    return arith::MaxSIOp::create(b, l, acc, key(b, l, x));
+                                  });
+  return arith::BitcastOp::create(b, loc, type, orderedBits(b, loc, max));
+}
+
 RowStatistics softmaxStatistics(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Value> row, int64_t axis,
                                 int64_t classes, Type type) {
   Value lo = kb::idx(b, loc, 0), hi = kb::idx(b, loc, classes);
-  Value lowest = kb::constant(b, loc, type, -std::numeric_limits<double>::infinity());
-  Value max = KernelBuilder::fold(b, loc, lo, hi, lowest, [&](OpBuilder &b, Location l, Value c, Value acc) {
-    return kb::max(b, l, acc, loadAlong(kernel, b, l, 0, row, axis, c, type).value());
-  });
+  Value max = softmaxMax(kernel, b, loc, row, axis, classes, type);
   Value sum = KernelBuilder::fold(b, loc, lo, hi, kb::constant(b, loc, type, 0),
                                   [&](OpBuilder &b, Location l, Value c, Value acc) {
                                     Scalar x = loadAlong(kernel, b, l, 0, row, axis, c, type);

@@ -47,6 +47,11 @@ void storeTotal(KernelBuilder &kernel, unsigned i, int64_t count);
 Scalar loadAlong(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, unsigned operand,
                  llvm::ArrayRef<mlir::Value> others, int64_t axis, mlir::Value i, mlir::Type type);
 
+/// Largest element along `axis` of operand 0, at the position `row` of the other axes, for a softmax: where there is a NaN,
+/// another element may be the largest, because the sum of exponentials is a NaN in any case.
+mlir::Value softmaxMax(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, llvm::ArrayRef<mlir::Value> row,
+                       int64_t axis, int64_t classes, mlir::Type type);
+
 /// Largest element and sum of exp(x - largest) along `axis` of operand 0, at the position `row` of the other axes.
 struct RowStatistics {
   mlir::Value max, sum;

@@ -158,43 +158,6 @@ void TransposeOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bo
   out[0] = transpose(b, getLoc(), grads[0], inverse);
 }
 
-void TransposeOp::emitKernel(KernelBuilder &kernel) {
-  SmallVector<int64_t> perm(getPerm()), shape(kernel.resultShape(0));
-  int64_t rank = perm.size();
-  auto copy = [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    SmallVector<Value> source(rank);
-    for (int64_t d = 0; d < rank; ++d)
-      source[perm[d]] = ivs[d];
-    kernel.store(b, loc, kernel.load(b, loc, 0, source), 0, ivs);
-  };
-  // Rows that stay rows, and anything on a GPU: one iteration an element. Otherwise reading is strided by a row of the
-  // operand, and square tiles keep the lines just read in the cache until all of their elements are used.
-  constexpr int64_t tile = 16;
-  int64_t fast = llvm::find(perm, rank - 1) - perm.begin();
-  if (kernel.target() == KernelTarget::Gpu || fast == rank - 1 || shape[fast] < 4 || shape[rank - 1] < 4)
-    return kernel.parallel(shape, copy);
-  SmallVector<int64_t> extents(shape);
-  extents[fast] = llvm::divideCeil(shape[fast], tile);
-  extents[rank - 1] = llvm::divideCeil(shape[rank - 1], tile);
-  kernel.parallel(extents, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    auto bounds = [&](int64_t d) {
-      Value lo = kb::mul(b, loc, ivs[d], kb::idx(b, loc, tile));
-      Value hi = kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, tile)), kb::idx(b, loc, shape[d]));
-      return std::pair(lo, hi);
-    };
-    auto [rowLo, rowHi] = bounds(fast);
-    auto [columnLo, columnHi] = bounds(rank - 1);
-    KernelBuilder::loop(b, loc, rowLo, rowHi, [&, columnLo = columnLo, columnHi = columnHi](OpBuilder &b, Location loc,
-                                                                                          Value row) {
-      KernelBuilder::loop(b, loc, columnLo, columnHi, [&](OpBuilder &b, Location loc, Value column) {
-        SmallVector<Value> target(ivs);
-        target[fast] = row, target[rank - 1] = column;
-        copy(b, loc, target);
-      });
-    });
-  });
-}
-
 //===- nn.concat ----------------------------------------------------------------------------------------===//
 
 LogicalResult ConcatOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor adaptor,

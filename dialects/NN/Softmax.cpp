@@ -65,6 +65,26 @@ static void emitRows(KernelBuilder &kernel, int64_t axis,
 
 void SoftmaxOp::emitKernel(KernelBuilder &kernel) {
   emitRows(kernel, getAxis(), [&](OpBuilder &b, Location loc, const AxisRow &row) {
+    // The exponentials wait in the result for their sum, where it can hold them unrounded: each is computed once.
+    Value result = kernel.resultBuffer(0);
+    if (kernel.target() == KernelTarget::Host && result && row.type == row.element) {
+      Value max = softmaxMax(kernel, b, loc, row.others, row.axis, row.size, row.type);
+      auto at = [&](OpBuilder &, Location, Value i) {
+        SmallVector<Value> indices;
+        insertIndex(indices, row.others, row.axis, i);
+        return indices;
+      };
+      Value sum = row.sum(b, loc, [&](OpBuilder &b, Location l, Value i) {
+        Scalar x = row.load(b, l, 0, i), e = exp(x - x.with(max));
+        storeWorkspace(b, l, e.value(), result, at(b, l, i));
+        return e;
+      });
+      Scalar scale = 1.0 / Scalar(b, loc, sum);
+      return row.store(b, loc, [&](OpBuilder &b, Location l, Value i) {
+        Scalar e(b, l, loadWorkspace(b, l, result, at(b, l, i)));
+        return e * e.with(scale.value());
+      });
+    }
     RowStatistics s = softmaxStatistics(kernel, b, loc, row.others, row.axis, row.size, row.type);
     Scalar sum(b, loc, s.sum);
     Scalar scale = 1.0 / sum;
