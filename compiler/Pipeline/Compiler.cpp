@@ -2,6 +2,7 @@
 
 #include "compiler/Pipeline/Compiler.h"
 #include "compiler/Codegen/ReadPlan.h"
+#include "compiler/Pipeline/PlanSearch.h"
 #include "compiler/Pipeline/WritePlan.h"
 #include "compiler/Planning/PlanValidator.h"
 #include "runtime/data/Loader.h"
@@ -51,17 +52,14 @@ llvm::Expected<std::vector<BatchSplit>> batchSplits(const CompileRequest &reques
 
 namespace {
 
-/// One micro-batch, imported, differentiated and planned.
+/// One micro-batch, imported and differentiated.
 struct Candidate {
   BatchSplit split;
   OwningOpRef<ModuleOp> module;
   WeightStore weights;
   TrainingNotes notes;
   std::unique_ptr<PlanBuilder> builder;
-  std::vector<PlannedStep> plans;
   std::string numerics;
-  std::map<std::string, int64_t> reserve;
-  int64_t reserveBytes = 0;
 };
 
 std::optional<DeviceProfile> profileFor(const CompileRequest &request) {
@@ -69,8 +67,9 @@ std::optional<DeviceProfile> profileFor(const CompileRequest &request) {
 }
 
 /// Host bytes of the process beside the arena, by part; on cuda and sim, device bytes.
-std::map<std::string, int64_t> reserveParts(const CompileRequest &request, const DeviceProfile &profile,
-                                            const PlannedStep &plan) {
+ReserveParts reserveParts(const CompileRequest &request, const DeviceProfile &profile, const PlannedStep &plan) {
+  if (request.reserveBytes)
+    return {{"given", *request.reserveBytes}};
   if (request.target != planning::PlanTarget::Host)
     return {{"context", profile.contextBytes}};
   uint64_t batchBytes = 0, tensors = plan.residents.size();
@@ -157,34 +156,23 @@ std::optional<Candidate> makeCandidate(MLIRContext &context, const OnnxModel &mo
   });
   if (!built)
     return std::nullopt;
-  c.plans = c.builder->candidates();
   std::string signature = c.builder->kernelSignature() + "|" + std::to_string(split.microBatch) + "x" +
                           std::to_string(split.accumulation) + "|fp32|" + request.arch + "|" +
                           std::to_string(request.target == planning::PlanTarget::Host ? request.threads : 0);
   auto hash = llvm::xxh3_128bits(llvm::ArrayRef(reinterpret_cast<const uint8_t *>(signature.data()), signature.size()));
   c.numerics = llvm::utohexstr(hash.high64, true, 16) + llvm::utohexstr(hash.low64, true, 16);
-  c.reserve = reserveParts(request, profile, c.plans.front());
-  for (auto &[_, bytes] : c.reserve)
-    c.reserveBytes += bytes;
-  if (request.reserveBytes) {
-    c.reserve = {{"given", *request.reserveBytes}};
-    c.reserveBytes = *request.reserveBytes;
-  }
   return c;
 }
 
-/// What other options would bring, read off the plans that exist.
-std::vector<planning::PlanLever> levers(const std::vector<Candidate> &candidates, int64_t arena, int64_t reserve,
-                                        double stepMs, int64_t microBatch) {
+/// What other options would bring, read off the plans that exist: each is what the command line with it prints.
+std::vector<planning::PlanLever> levers(const std::vector<Candidate> &candidates, const PlanSearch &search,
+                                        const PlanSearch::Point &chosen) {
   std::vector<planning::PlanLever> result;
-  for (const Candidate &c : candidates) {
-    if (c.split.microBatch >= microBatch)
-      continue;
-    const planning::Plan &plan = c.plans.front().plan;
-    int64_t saved = arena + reserve - plan.arenaBytes - c.reserveBytes;
-    if (saved > 0)
-      result.push_back({"--micro-batch=" + std::to_string(c.split.microBatch), saved, plan.predictedStepMs - stepMs});
-  }
+  for (const PlanSearch::Point &point : search.unconstrained())
+    if (candidates[point.builder].split.microBatch < candidates[chosen.builder].split.microBatch &&
+        point.need < chosen.need)
+      result.push_back({"--micro-batch=" + std::to_string(candidates[point.builder].split.microBatch),
+                        chosen.need - point.need, point.ms - chosen.ms});
   return result;
 }
 
@@ -217,85 +205,56 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
     candidates.push_back(std::move(*candidate));
   }
 
-  auto result = std::make_unique<CompiledPlan>();
-  int64_t floor = INT64_MAX, bound = INT64_MAX;
-  double fastest = std::numeric_limits<double>::infinity();
-  Candidate *best = nullptr;
-  PlannedStep *bestPlan = nullptr;
-  PlannedStep *smallest = nullptr;
-  std::vector<planning::FrontierPoint> points;
+  auto reserveOf = [&](size_t, const PlannedStep &step) { return reserveParts(request, *profile, step); };
+  PlanSearch search(reserveOf);
+  int64_t bound = INT64_MAX;
   for (Candidate &c : candidates) {
-    bound = std::min(bound, c.builder->boundBytes() + c.reserveBytes);
-    for (PlannedStep &p : c.plans) {
-      int64_t need = p.plan.arenaBytes + c.reserveBytes;
-      if (need < floor) {
-        floor = need;
-        smallest = &p;
-      }
-      fastest = std::min(fastest, p.plan.predictedStepMs);
-      points.push_back({need, p.plan.arenaBytes, p.plan.predictedStepMs, c.split.microBatch, c.numerics});
-      bool fits = !request.budgetBytes || need <= *request.budgetBytes;
-      if (!fits)
-        continue;
-      auto better = [&](const planning::Plan &a, const planning::Plan &b) {
-        return a.predictedStepMs < b.predictedStepMs ||
-               (a.predictedStepMs == b.predictedStepMs && a.arenaBytes < b.arenaBytes);
-      };
-      if (!bestPlan || better(p.plan, bestPlan->plan)) {
-        best = &c;
-        bestPlan = &p;
-      }
-    }
+    search.add(*c.builder);
+    const PlanSearch::Point &plain = search.unconstrained().back();
+    bound = std::min(bound, c.builder->boundBytes() + plain.need - plain.arena);
   }
-  // The frontier: a point with more memory and no less time than another is none.
-  llvm::sort(points, [](auto &a, auto &b) {
-    return std::tie(a.budgetBytes, a.stepMs) < std::tie(b.budgetBytes, b.stepMs);
-  });
-  std::vector<planning::FrontierPoint> frontier;
-  for (auto &point : points)
-    if (frontier.empty() || point.stepMs < frontier.back().stepMs)
-      frontier.push_back(point);
-  std::reverse(frontier.begin(), frontier.end());
-
-  if (!best) {
-    result->plan = smallest->plan;
-    result->plan.fits = false;
-    result->plan.budgetBytes = *request.budgetBytes;
-    for (Candidate &c : candidates)
-      for (PlannedStep &p : c.plans)
-        if (&p == smallest)
-          result->plan.reserveBytes = c.reserveBytes;
-  } else {
-    result->module = std::move(best->module);
-    result->weights = std::move(best->weights);
-    for (PlannedTensor &tensor : bestPlan->residents)
+  search.prepare();
+  auto result = std::make_unique<CompiledPlan>();
+  // Read off before the budget is looked at, so that it is the same whatever the budget.
+  for (const PlanSearch::Point &point : search.points())
+    if (auto &points = result->plan.points; points.empty() || point.need < points.back().budgetBytes)
+      points.push_back({point.need, point.arena, point.ms, candidates[point.builder].split.microBatch,
+                        candidates[point.builder].numerics});
+  PlanSearch::Point *chosen = request.budgetBytes ? search.fastestWithin(*request.budgetBytes) : &search.fastest();
+  PlanSearch::Point &shown = chosen ? *chosen : search.smallest();
+  Candidate &candidate = candidates[shown.builder];
+  result->remat = candidate.builder->rematProblem();
+  std::vector<planning::FrontierPoint> points = std::move(result->plan.points);
+  result->plan = shown.step.plan;
+  result->plan.points = std::move(points);
+  result->plan.fits = chosen != nullptr;
+  result->reserve = shown.reserve;
+  result->plan.reserveBytes = shown.need - shown.arena;
+  result->plan.budgetBytes = request.budgetBytes.value_or(shown.need);
+  result->plan.numerics = candidate.numerics;
+  result->plan.model = model.getPath();
+  result->plan.unconstrainedStepMs = search.fastest().step.plan.predictedStepMs;
+  result->plan.floorBytes = search.smallest().need;
+  result->plan.boundBytes = bound;
+  result->plan.levers = levers(candidates, search, shown);
+  result->notes = candidate.notes;
+  if (chosen) {
+    result->constants = candidate.builder->constants();
+    result->module = std::move(candidate.module);
+    result->weights = std::move(candidate.weights);
+    for (PlannedTensor &tensor : shown.step.residents)
       tensor.initializer |= result->weights.find(tensor.name) != nullptr;
     // From here on the IR is the plan: code, tables, JSON and validator see what is read back from it.
     plan::ArenaOp arena;
     if (!collecting(context, diagnostics, [&] {
-          arena = writePlan(*result->module, *bestPlan);
+          arena = writePlan(*result->module, shown.step);
           return succeeded(verify(*result->module));
         }, ProblemKind::Internal))
       return nullptr;
-    result->plan = bestPlan->plan;
     readPlan(arena, result->plan);
     result->image = readImage(arena);
     result->image.hash = model.hash();
-    result->notes = best->notes;
-    result->constants = best->builder->constants();
-    result->reserve = best->reserve;
-    result->plan.reserveBytes = best->reserveBytes;
-    result->plan.numerics = best->numerics;
-    result->plan.budgetBytes =
-        request.budgetBytes ? *request.budgetBytes : result->plan.arenaBytes + best->reserveBytes;
-    result->plan.levers = levers(candidates, result->plan.arenaBytes, best->reserveBytes, result->plan.predictedStepMs,
-                                 best->split.microBatch);
   }
-  result->plan.model = model.getPath();
-  result->plan.unconstrainedStepMs = fastest;
-  result->plan.floorBytes = floor;
-  result->plan.boundBytes = bound;
-  result->plan.points = frontier;
   if (result->plan.fits)
     for (const auto &violation : planning::validatePlan(result->plan)) {
       diagnostics.add({ProblemKind::Internal, "the plan is wrong: " + violation.message});

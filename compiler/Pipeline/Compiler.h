@@ -38,7 +38,7 @@ struct CompiledPlan {
   std::vector<ArenaConstant> constants;
   TrainingNotes notes;
   std::map<std::string, int64_t> reserve;        ///< bytes by part
-  std::vector<std::pair<int64_t, double>> usedAt; ///< micro-batch -> fastest step
+  planning::RematProblem remat;                  ///< what was solved for the plan's micro-batch
   double planSeconds = 0;
 };
 

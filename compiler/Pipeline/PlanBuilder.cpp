@@ -102,14 +102,24 @@ static planning::RematSchedule programOrder(const planning::RematProblem &proble
   return schedule;
 }
 
-int64_t PlanBuilder::boundBytes() const {
+int64_t PlanBuilder::residentBytes() const {
   int64_t resident = 0;
   for (const Resident &r : residents)
     resident += aligned(r.bytes);
+  return resident;
+}
+
+planning::RematProblem PlanBuilder::rematProblem() const {
+  planning::RematProblem problem = body->problem();
+  problem.fixedBytes = residentBytes();
+  return problem;
+}
+
+int64_t PlanBuilder::boundBytes() const {
   int64_t most = planning::rematBoundBytes(body->problem());
   if (update)
     most = std::max(most, planning::rematBoundBytes(update->problem()));
-  return resident + most;
+  return residentBytes() + most;
 }
 
 std::string PlanBuilder::kernelSignature() const {
@@ -233,13 +243,15 @@ static int64_t packAbove(std::vector<planning::PlanBuffer *> buffers, int64_t fl
   planning::PackProblem problem;
   for (planning::PlanBuffer *b : buffers)
     problem.buffers.push_back({b->id, b->first, b->last + 1, b->size, alignment});
+  if (effort == 0 || buffers.size() > 3000) // a frontier's worth of packings: near the least is enough
+    problem.slack = planning::maxLive(problem.buffers) / 2000;
   planning::PackSolution solution = planning::pack(problem, effort);
   for (auto [b, offset] : llvm::zip(buffers, solution.offsets))
     b->offset = floor + offset;
   return floor + solution.height;
 }
 
-PlannedStep PlanBuilder::assemble(const planning::RematSchedule &bodySchedule) {
+PlannedStep PlanBuilder::assemble(const planning::RematSchedule &bodySchedule, int packEffort) {
   PlannedStep out;
   planning::Plan &plan = out.plan;
   plan.target = options.target;
@@ -297,15 +309,15 @@ PlannedStep PlanBuilder::assemble(const planning::RematSchedule &bodySchedule) {
       rest.push_back(&b);
     }
   }
-  plan.arenaBytes = packAbove(rest, offset, planning::offsetAlignment(options.target), options.effort);
+  plan.arenaBytes = packAbove(rest, offset, planning::offsetAlignment(options.target), packEffort);
   planning::computePeak(plan);
   plan.predictedStepMs = planning::sumStepMs(plan);
-  addEval(out);
+  addEval(out, packEffort);
   return out;
 }
 
 /// The evaluation program leaves every resident where it is and uses the space above.
-void PlanBuilder::addEval(PlannedStep &out) {
+void PlanBuilder::addEval(PlannedStep &out, int packEffort) {
   planning::Plan &scratch = out.evalPlan;
   scratch.target = options.target;
   int64_t floor = 0;
@@ -319,7 +331,7 @@ void PlanBuilder::addEval(PlannedStep &out) {
   std::vector<planning::PlanBuffer *> rest;
   for (size_t i = residents.size(); i < scratch.buffers.size(); ++i)
     rest.push_back(&scratch.buffers[i]);
-  out.plan.evalArenaBytes = packAbove(rest, floor, planning::offsetAlignment(options.target), options.effort);
+  out.plan.evalArenaBytes = packAbove(rest, floor, planning::offsetAlignment(options.target), packEffort);
   out.plan.arenaBytes = std::max(out.plan.arenaBytes, out.plan.evalArenaBytes);
   addTensors(out, outputs);
 }
@@ -357,17 +369,39 @@ void PlanBuilder::addTensors(PlannedStep &out, const std::vector<int64_t> &evalO
   }
 }
 
-std::vector<PlannedStep> PlanBuilder::candidates() {
-  std::vector<PlannedStep> plans;
+double PlanBuilder::stepMs(const planning::RematSchedule &schedule) const {
+  double micros = schedule.cost * double(options.accumulation);
+  for (const auto *once : {&begin, &update})
+    if (*once)
+      for (const planning::RematNode &node : (*once)->problem().nodes)
+        micros += node.cost;
+  return micros / 1000;
+}
+
+/// Do the nodes of `a` depend on each other, and take over each other's storage, as those of `b`?
+static bool sameStructure(const planning::RematProblem &a, const planning::RematProblem &b) {
+  return a.keep == b.keep && llvm::equal(a.nodes, b.nodes, [](const planning::RematNode &x, const planning::RematNode &y) {
+    return x.deps == y.deps && x.recomputable == y.recomputable;
+  });
+}
+
+const std::vector<planning::RematSchedule> &PlanBuilder::schedules(const PlanBuilder *like) {
+  if (!found.empty())
+    return found;
   if (options.remat == PlanBuilderOptions::Remat::Off) {
-    plans.push_back(assemble(programOrder(body->problem())));
-    return plans;
+    found.push_back(programOrder(body->problem()));
+    // Only the peak is missing.
+    found.back().peak = planning::peakOf(body->problem(), found.back().order);
+    return found;
   }
-  for (const planning::RematSchedule &schedule : planning::rematFrontier(body->problem(), 16, options.effort))
-    plans.push_back(assemble(schedule));
-  if (options.remat == PlanBuilderOptions::Remat::All && plans.size() > 1)
-    plans.erase(plans.begin(), plans.end() - 1);
-  return plans;
+  std::vector<std::vector<int32_t>> orders;
+  if (like && sameStructure(like->body->problem(), body->problem()))
+    for (const planning::RematSchedule &schedule : like->found)
+      orders.push_back(schedule.order);
+  found = planning::rematFrontier(body->problem(), options.effort <= 2 ? 20 : 40, options.effort, orders);
+  if (options.remat == PlanBuilderOptions::Remat::All)
+    found.erase(found.begin(), found.end() - 1);
+  return found;
 }
 
 } // namespace gmc

@@ -56,12 +56,23 @@ public:
   /// `module` holds @micro, @update and @eval; they are rewritten to kernel calls, the kernels stay in the module.
   static mlir::FailureOr<std::unique_ptr<PlanBuilder>> create(mlir::ModuleOp module, const PlanBuilderOptions &options);
 
-  /// Schedules from no recomputation to the smallest arena found, each with offsets. Plans have arenaBytes, steps, buffers,
-  /// loops, peak and predictedStepMs set; budget, reserve, floor, bound and numerics are the caller's.
-  std::vector<PlannedStep> candidates();
+  /// Schedules from no recomputation to the least memory found. `like`: the builder of another micro-batch whose schedules
+  /// are taken over where the kernels depend on each other in the same way.
+  const std::vector<planning::RematSchedule> &schedules(const PlanBuilder *like = nullptr);
+  /// What is live at the peak of a schedule, residents included, before anything is packed.
+  int64_t liveBytes(const planning::RematSchedule &schedule) const { return residentBytes() + schedule.peak; }
+  /// Milliseconds of an optimizer step with a schedule.
+  double stepMs(const planning::RematSchedule &schedule) const;
+
+  /// The plan of a schedule: steps, buffers with offsets, loops, peak and predictedStepMs are set; budget, reserve, floor,
+  /// bound and numerics are the caller's. `packEffort` 0 packs by greedy orders and little more.
+  PlannedStep assemble(const planning::RematSchedule &bodySchedule, int packEffort);
+  int effort() const { return options.effort; }
 
   /// Proved lower bound of any plan's arena.
   int64_t boundBytes() const;
+  /// What candidates() solves, for one micro-batch, the residents as fixed bytes.
+  planning::RematProblem rematProblem() const;
   const std::vector<ArenaConstant> &constants() const { return arenaConstants; }
   /// Text that changes whenever the kernels do: the part of `numerics` that this module decides.
   std::string kernelSignature() const;
@@ -80,11 +91,11 @@ private:
                                  std::vector<int> &residentOf);
   int residentFor(llvm::StringRef role, llvm::StringRef name, mlir::Type type);
   int64_t aligned(int64_t bytes) const;
-  PlannedStep assemble(const planning::RematSchedule &bodySchedule);
+  int64_t residentBytes() const;
   /// Appends the steps and buffers of a schedule. Returns the buffer of each of the function's results.
   std::vector<int64_t> addSteps(planning::Plan &plan, PlannedProgram &program, const Segment &segment,
                                 const SegmentSchedule &schedule, const std::vector<int> &residentOf, llvm::StringRef part);
-  void addEval(PlannedStep &out);
+  void addEval(PlannedStep &out, int packEffort);
   void addTensors(PlannedStep &out, const std::vector<int64_t> &evalOutputs);
 
   mlir::ModuleOp module;
@@ -94,6 +105,7 @@ private:
   std::vector<int> beginResidents, bodyResidents, updateResidents, evalResidents; ///< per storage, -1: none
   std::vector<Resident> residents;
   std::vector<ArenaConstant> arenaConstants;
+  std::vector<planning::RematSchedule> found; ///< what schedules() returns
   llvm::StringMap<int> residentIndex;
 };
 

@@ -39,14 +39,14 @@ public:
   }
 
   Value argument(StringRef role, StringRef name, Type type) {
-    auto [it, inserted] = index.try_emplace((role + "\n" + name).str(), function.getNumArguments());
-    if (inserted) {
-      unsigned i = function.getNumArguments();
-      (void)function.insertArgument(i, type, DictionaryAttr(), function.getLoc());
-      function.setArgAttr(i, kRole, b.getStringAttr(role));
-      function.setArgAttr(i, kName, b.getStringAttr(name));
+    Block &block = function.getBody().front();
+    auto [it, inserted] = index.try_emplace((role + "\n" + name).str(), block.getNumArguments());
+    if (inserted) { // the function's type and attributes follow in finish(), once
+      block.addArgument(type, function.getLoc());
+      attributes.push_back(b.getDictionaryAttr(
+          {b.getNamedAttr(kName, b.getStringAttr(name)), b.getNamedAttr(kRole, b.getStringAttr(role))}));
     }
-    return function.getArgument(it->second);
+    return block.getArgument(it->second);
   }
   /// `value` is the new contents of the argument.
   void carry(StringRef role, StringRef name, Value value) {
@@ -64,7 +64,8 @@ public:
     SmallVector<Type> types;
     for (Value value : results)
       types.push_back(value.getType());
-    function.setFunctionType(b.getFunctionType(function.getArgumentTypes(), types));
+    function.setFunctionType(b.getFunctionType(function.getBody().front().getArgumentTypes(), types));
+    function.setAllArgAttrs(attributes);
     return {function, carried};
   }
 
@@ -73,6 +74,7 @@ public:
 
 private:
   llvm::StringMap<unsigned> index;
+  SmallVector<DictionaryAttr> attributes; ///< of the arguments
   SmallVector<Value> results;
   std::vector<int> carried;
 };

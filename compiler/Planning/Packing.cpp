@@ -73,6 +73,8 @@ public:
   /// `exhausted` is set when the search proved that no packing reaches `target`.
   Placement run(bool hasCapacity, bool &exhausted) {
     greedy();
+    if (!effort)
+      return best;
     if (done() || problem.items.size() > searchLimit) {
       improve();
       return best;
@@ -147,9 +149,12 @@ private:
         {span, size}, {area, size},  {size, span},          {crowded, span, area}, {crowded, area, span},
         {span, area}, {early, size}, {late, span}, {crowded, size, span},
     };
+    bool quick = !effort || problem.items.size() > searchLimit;
     for (const auto &keys : orders) {
       std::vector<int32_t> order = orderBy(problem, keys);
       for (bool tightest : {false, true}) {
+        if (tightest && quick)
+          continue;
         consider(placeInOrder(problem, order, tightest, have ? best.height : none, unlimited), order);
         if (done())
           return;
@@ -230,7 +235,7 @@ private:
 } // namespace
 
 PackSolution pack(const PackProblem &problem, int effort) {
-  effort = std::clamp(effort, 1, 5);
+  effort = std::clamp(effort, 0, 5);
   const std::vector<PackBuffer> &buffers = problem.buffers;
   PackSolution solution;
   solution.offsets.assign(buffers.size(), 0);
@@ -266,7 +271,7 @@ PackSolution pack(const PackProblem &problem, int effort) {
   for (size_t i : rest)
     base = alignUp(base, buffers[i].alignment);
   bool exhausted = false;
-  int64_t target = std::max(base, problem.capacity ? *problem.capacity : solution.lowerBound + base - ground);
+  int64_t target = std::max(base, problem.capacity ? *problem.capacity : solution.lowerBound + problem.slack + base - ground);
   for (size_t begin = 0; begin < rest.size();) {
     size_t end = begin;
     int64_t reach = INT64_MIN;

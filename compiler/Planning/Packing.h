@@ -24,6 +24,7 @@ struct PackBuffer {
 struct PackProblem {
   std::vector<PackBuffer> buffers;
   std::optional<int64_t> capacity; ///< stop at the first packing of at most this height
+  int64_t slack = 0;               ///< without a capacity: stop at this much above the most bytes live at once
 };
 
 /// Offsets in the order of the problem's buffers.
@@ -41,7 +42,8 @@ int64_t maxLive(const std::vector<PackBuffer> &buffers);
 /// Packs. A portfolio of greedy orders, stopped as soon as the height reaches the max-live lower bound (or the capacity);
 /// then a local search over the order; with a capacity that is still missed, a branch and bound over canonical packings
 /// (Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning", ASPLOS 2023).
-/// `effort` 1..5 scales the work of the searches; results depend on problem and effort only, never on time.
+/// `effort` 0..5 scales the work of the searches, 0 is the greedy orders alone; results depend on problem and effort only,
+/// never on time.
 PackSolution pack(const PackProblem &problem, int effort = 2);
 
 } // namespace gmc::planning

@@ -1,6 +1,7 @@
 //===- Remat.cpp - Rematerialization and order under a memory budget ------===//
 #include "compiler/Planning/Remat.h"
 
+#include "compiler/Planning/RematLong.h"
 #include "compiler/Planning/RematSequence.h"
 
 #include <algorithm>
@@ -228,6 +229,8 @@ public:
 } // namespace
 
 RematResult solveRemat(const RematProblem &problem, int64_t budgetBytes, int effort) {
+  if (problem.nodes.size() > beamLimit)
+    return LongSolver(problem, effort).solve(budgetBytes);
   return Solver(problem, effort).solve(budgetBytes);
 }
 
@@ -266,22 +269,42 @@ RematResult findFloor(Solver &solver) {
 } // namespace
 
 RematResult rematFloor(const RematProblem &problem, int effort) {
+  if (problem.nodes.size() > beamLimit)
+    return LongSolver(problem, effort).floor();
   Solver solver(problem, effort);
   return findFloor(solver);
 }
 
-std::vector<RematSchedule> rematFrontier(const RematProblem &problem, int points, int effort) {
+namespace {
+
+std::vector<RematSchedule> shortFrontier(const RematProblem &problem, int points, int effort) {
   Solver solver(problem, effort, 0.15, /*quick=*/effort <= 2);
   std::vector<RematSchedule> all{solver.solve(solver.unconstrainedPeak)};
   RematSchedule floor = findFloor(solver);
   int64_t top = all[0].peak, span = top - floor.peak;
-  points = std::max(points, 2);
   for (int k = 1; k + 1 < points && span > 0; ++k) {
     RematResult next = solver.solve(top - span / (points - 1) * k, &all.back().order);
     if (next.found)
       all.push_back(std::move(next));
   }
   all.push_back(std::move(floor));
+  return all;
+}
+
+} // namespace
+
+int64_t peakOf(const RematProblem &problem, const std::vector<int32_t> &order) {
+  Timeline timeline(problem);
+  timeline.simulate(order);
+  return timeline.peak;
+}
+
+std::vector<RematSchedule> rematFrontier(const RematProblem &problem, int points, int effort,
+                                         const std::vector<std::vector<int32_t>> &orders) {
+  points = std::max(points, 2);
+  std::vector<RematSchedule> all = problem.nodes.size() <= beamLimit
+                                       ? shortFrontier(problem, points, effort)
+                                       : LongSolver(problem, effort).frontier(points, orders);
   // From the lowest peak up: a schedule stays if it is cheaper than everything with a lower peak.
   std::sort(all.begin(), all.end(), [](const RematSchedule &a, const RematSchedule &b) {
     return a.peak != b.peak ? a.peak < b.peak : a.cost < b.cost;

@@ -65,7 +65,12 @@ RematResult rematFloor(const RematProblem &problem, int effort = 2);
 
 /// Schedules from the one without recomputation down to the floor, by strictly falling peak and strictly rising cost. The
 /// cheapest for a budget is the first whose peak fits, so that a larger budget never gets a costlier schedule. At most
-/// `points` entries, or as many as differ.
-std::vector<RematSchedule> rematFrontier(const RematProblem &problem, int points = 16, int effort = 2);
+/// `points` entries, or as many as differ. `orders`: those of the frontier of a problem that differs in sizes and costs only,
+/// to start from instead of from nothing; used for problems beyond the beam search.
+std::vector<RematSchedule> rematFrontier(const RematProblem &problem, int points = 16, int effort = 2,
+                                         const std::vector<std::vector<int32_t>> &orders = {});
+
+/// Bytes at the peak of computing the nodes in this order, every value dropped after its last use.
+int64_t peakOf(const RematProblem &problem, const std::vector<int32_t> &order);
 
 } // namespace gmc::planning

@@ -8,19 +8,6 @@ namespace gmc::planning::detail {
 
 namespace {
 
-/// xorshift64*, as everywhere in the planner: the same numbers on every machine.
-struct Random {
-  uint64_t state;
-  uint64_t next() {
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return state * 0x2545F4914F6CDD1Dull;
-  }
-  uint64_t below(uint64_t n) { return next() % n; }
-  double unit() { return double(next() >> 11) * 0x1.0p-53; }
-};
-
 /// One way of lowering the peak: do not hold a value from one use to the next but compute it again before the next.
 struct Eviction {
   int32_t before;              ///< position that the recomputation goes in front of
@@ -178,18 +165,6 @@ private:
   std::vector<int32_t> over;
 };
 
-/// Positions of recomputations: occurrences that are not the first of their node.
-std::vector<int32_t> repeats(const RematProblem &problem, const Sequence &sequence) {
-  std::vector<char> seen(problem.nodes.size(), 0);
-  std::vector<int32_t> result;
-  for (size_t p = 0; p < sequence.size(); ++p) {
-    if (seen[sequence[p]])
-      result.push_back(int32_t(p));
-    seen[sequence[p]] = 1;
-  }
-  return result;
-}
-
 /// Takes out recomputations, the dearest first, wherever the budget still holds without.
 void removeRepeats(const RematProblem &problem, Timeline &timeline, Sequence &sequence, int64_t budget, int64_t &work) {
   for (bool changed = true; changed && work > 0;) {
@@ -227,6 +202,17 @@ void removeRepeats(const RematProblem &problem, Timeline &timeline, Sequence &se
 }
 
 } // namespace
+
+std::vector<int32_t> repeats(const RematProblem &problem, const Sequence &sequence) {
+  std::vector<char> seen(problem.nodes.size(), 0);
+  std::vector<int32_t> result;
+  for (size_t p = 0; p < sequence.size(); ++p) {
+    if (seen[sequence[p]])
+      result.push_back(int32_t(p));
+    seen[sequence[p]] = 1;
+  }
+  return result;
+}
 
 bool evictToBudget(const RematProblem &problem, Sequence &sequence, int64_t budget, uint64_t seed, int64_t &work) {
   return Evictor(problem, budget, seed).run(sequence, work);

@@ -15,6 +15,19 @@ namespace gmc::planning::detail {
 
 using Sequence = std::vector<int32_t>;
 
+/// xorshift64*, as everywhere in the planner: the same numbers on every machine.
+struct Random {
+  uint64_t state;
+  uint64_t next() {
+    state ^= state >> 12;
+    state ^= state << 25;
+    state ^= state >> 27;
+    return state * 0x2545F4914F6CDD1Dull;
+  }
+  uint64_t below(uint64_t n) { return next() % n; }
+  double unit() { return double(next() >> 11) * 0x1.0p-53; }
+};
+
 /// The simulation of one sequence. Position = index into the sequence; each position is one occurrence of its node.
 class Timeline {
 public:
@@ -37,7 +50,15 @@ public:
   int64_t work = 0; ///< elementary operations since construction
 
 private:
-  const RematProblem &problem;
+  struct Facts {
+    int64_t size, workspace;
+    double cost;
+    int32_t inplaceOf;
+  };
+  std::vector<Facts> facts;            ///< of the nodes, side by side: simulation is what the solvers spend their time on
+  std::vector<int32_t> deps, depStart; ///< of node n: deps[depStart[n] .. depStart[n + 1])
+  int64_t fixedBytes = 0;
+  bool anyInplace = false;
   std::vector<char> kept;
   std::vector<int32_t> latest; ///< per node: its latest position
 };
@@ -65,6 +86,17 @@ BeamResult beamSearch(const RematProblem &problem, int64_t budget, int width, do
 
 /// Lowers the peak of a sequence by evicting values across it until the budget is met or nothing helps.
 bool evictToBudget(const RematProblem &problem, Sequence &sequence, int64_t budget, uint64_t seed, int64_t &work);
+
+/// The same for long sequences: many evictions a round, until the budget is met or nothing helps: then
+/// `sequence` is the one of the lowest peak met on the way. A seed other than 0 varies
+/// what goes first. `work` counts down.
+bool evictInRounds(const RematProblem &problem, Sequence &sequence, int64_t budget, uint64_t seed, int64_t &work);
+
+/// Holds values instead of computing them again wherever the budget has room for it, the dearest per byte first.
+void holdInstead(const RematProblem &problem, Timeline &timeline, Sequence &sequence, int64_t budget, int64_t &work);
+
+/// Positions of recomputations: occurrences that are not the first of their node.
+std::vector<int32_t> repeats(const RematProblem &problem, const Sequence &sequence);
 
 /// Cheaper within the budget: removes recomputations, and takes out some at random to evict anew. `work` counts down.
 void improveSequence(const RematProblem &problem, Sequence &sequence, int64_t budget, int64_t &work);

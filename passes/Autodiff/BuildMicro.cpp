@@ -124,7 +124,7 @@ FailureOr<func::FuncOp> buildMicro(func::FuncOp forward, const TrainingOptions &
     f.setRole(loss.labelArgument, "label");
   Value label = body.label ? body.label : loss.labelArgument;
   if (label) {
-    notes.labelName = argName(f.func, cast<BlockArgument>(label).getArgNumber()).str();
+    notes.labelName = f.nameOf(label).str();
     notes.labelType = nn::tensorType(label);
   }
   notes.classification = loss.labels != nullptr;

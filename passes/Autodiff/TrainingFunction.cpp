@@ -39,10 +39,10 @@ TrainingFunction::TrainingFunction(func::FuncOp forward, StringRef name)
 }
 
 Value TrainingFunction::addArgument(Type type, StringRef role, StringRef name) {
-  unsigned i = func.getNumArguments();
+  // The function's type and attributes follow in finish(): a new type for each argument is quadratic in their number.
   Location loc = name.empty() ? forward.getLoc() : Location(NameLoc::get(b.getStringAttr(name)));
-  (void)func.insertArgument(i, type, roleAndName(b, role, name), loc);
-  return func.getArgument(i);
+  argumentAttrs.push_back(roleAndName(b, role, name));
+  return func.getBody().front().addArgument(type, loc);
 }
 
 void TrainingFunction::addResult(Value value, StringRef role, StringRef name) {
@@ -51,7 +51,12 @@ void TrainingFunction::addResult(Value value, StringRef role, StringRef name) {
 }
 
 void TrainingFunction::setRole(Value argument, StringRef role) {
-  func.setArgAttr(cast<BlockArgument>(argument).getArgNumber(), "nn.role", b.getStringAttr(role));
+  DictionaryAttr &attrs = argumentAttrs[cast<BlockArgument>(argument).getArgNumber()];
+  attrs = roleAndName(b, role, text(attrs.get("nn.name")));
+}
+
+StringRef TrainingFunction::nameOf(Value argument) const {
+  return text(argumentAttrs[cast<BlockArgument>(argument).getArgNumber()].get("nn.name"));
 }
 
 SmallVector<Value> TrainingFunction::inlineForward(ArrayRef<Value> arguments) {
@@ -66,13 +71,18 @@ SmallVector<Value> TrainingFunction::inlineForward(ArrayRef<Value> arguments) {
 
 func::FuncOp TrainingFunction::finish() {
   func::ReturnOp::create(b, forward.getLoc(), results);
-  func.setFunctionType(b.getFunctionType(func.getArgumentTypes(), ValueRange(results).getTypes()));
-  for (auto [i, attrs] : llvm::enumerate(resultAttrs))
-    func.setResultAttrs(i, attrs);
-  eraseDeadOps(func.getBody().front());
-  for (unsigned i = func.getNumArguments(); i-- > 0;)
-    if ((argRole(func, i) == "valid_samples" || argRole(func, i) == "rng") && func.getArgument(i).use_empty())
-      (void)func.eraseArgument(i);
+  Block &body = func.getBody().front();
+  eraseDeadOps(body);
+  for (unsigned i = body.getNumArguments(); i-- > 0;) {
+    StringRef role = text(argumentAttrs[i].get("nn.role"));
+    if ((role == "valid_samples" || role == "rng") && body.getArgument(i).use_empty()) {
+      body.eraseArgument(i);
+      argumentAttrs.erase(argumentAttrs.begin() + i);
+    }
+  }
+  func.setFunctionType(b.getFunctionType(body.getArgumentTypes(), ValueRange(results).getTypes()));
+  func.setAllArgAttrs(argumentAttrs);
+  func.setAllResultAttrs(resultAttrs);
   return func;
 }
 

@@ -16,6 +16,7 @@ public:
   mlir::Value addArgument(mlir::Type type, llvm::StringRef role, llvm::StringRef name);
   void addResult(mlir::Value value, llvm::StringRef role, llvm::StringRef name);
   void setRole(mlir::Value argument, llvm::StringRef role);
+  llvm::StringRef nameOf(mlir::Value argument) const;
   /// Clones the body of @forward; `arguments` stand for its arguments. Returns its results.
   llvm::SmallVector<mlir::Value> inlineForward(llvm::ArrayRef<mlir::Value> arguments);
   /// Erases the function again.
@@ -29,7 +30,7 @@ public:
 private:
   mlir::func::FuncOp forward;
   llvm::SmallVector<mlir::Value> results;
-  llvm::SmallVector<mlir::DictionaryAttr> resultAttrs;
+  llvm::SmallVector<mlir::DictionaryAttr> argumentAttrs, resultAttrs;
 };
 
 /// The arguments of @forward that @micro treats as running statistics: mean and variance of batch normalizations.

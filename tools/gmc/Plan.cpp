@@ -1,6 +1,8 @@
 //===- Plan.cpp - gmc plan ------------------------------------------------------------------------------===//
 
+#include "compiler/Planning/AtomicFile.h"
 #include "compiler/Planning/PlanJson.h"
+#include "compiler/Planning/RematJson.h"
 #include "mlir/IR/MLIRContext.h"
 #include "tools/gmc/TrainOptions.h"
 
@@ -9,10 +11,22 @@ namespace gmc {
 namespace {
 struct PlanCommand {
   TrainOptions train;
-  std::string json;
+  std::string json, dumpRemat;
   bool frontier = false;
 };
 } // namespace
+
+/// What the planner solved for the plan's micro-batch, for gmc remat. Storage taken over in place is left out: in the file's
+/// terms a value and the one it replaces are live together.
+static bool dumpRemat(const std::string &path, planning::RematProblem problem) {
+  for (planning::RematNode &node : problem.nodes)
+    node.inplaceOf = -1;
+  std::string error;
+  if (planning::writeFileAtomically(path, planning::rematToJson(problem), error))
+    return true;
+  llvm::errs() << "gmc: error: --dump-remat: " << error << "\n";
+  return false;
+}
 
 static int runPlan(const PlanCommand &command) {
   auto model = loadModel(command.train.model.model);
@@ -40,6 +54,8 @@ static int runPlan(const PlanCommand &command) {
           return llvm::Error::success();
         }))
       return usageError(std::move(error));
+  if (!command.dumpRemat.empty() && !dumpRemat(command.dumpRemat, compiled->remat))
+    return ExitUsage;
   if (compiled->plan.fits)
     printPlan(command.json == "-" ? llvm::errs() : llvm::outs(), *compiled, *request);
   else
@@ -58,7 +74,8 @@ void registerPlan(CLI::App &app, int &exitCode) {
   addTrainOptions(*sub, command->train);
   sub->add_option("--json", command->json, "write the plan here; - is stdout");
   sub->add_flag("--frontier", command->frontier, "every trade between memory and time");
-  addUnavailableOptions(*sub, {"--html", "--dump-remat", "--samples", "--epochs"});
+  sub->add_option("--dump-remat", command->dumpRemat, "write the rematerialization problem here, for gmc remat");
+  addUnavailableOptions(*sub, {"--html", "--samples", "--epochs"});
   sub->callback([command, &exitCode] { exitCode = runPlan(*command); });
 }
 

@@ -217,6 +217,51 @@ TEST(Remat, FloorAndFrontier) {
   }
 }
 
+/// A chain of `length` layers of equal cost and size, and its backward pass: x[k] = f(x[k-1]), g[k-1] = b(x[k], g[k]).
+RematProblem uniformChain(int32_t length) {
+  std::vector<RematNode> nodes{node(1, 16, {})};
+  for (int32_t k = 1; k < length; ++k)
+    nodes.push_back(node(1, 16, {k - 1}));
+  nodes.push_back(node(1, 16, {length - 1}));
+  for (int32_t k = length - 1; k-- > 0;)
+    nodes.push_back(node(1, 16, {k, int32_t(nodes.size()) - 1}));
+  return numbered(nodes, {2 * length - 1});
+}
+
+TEST(Remat, LongFrontier) {
+  RematProblem problem = uniformChain(400);
+  std::vector<RematSchedule> frontier = rematFrontier(problem, 20, 2);
+  ASSERT_GE(frontier.size(), 12u);
+  for (size_t k = 0; k < frontier.size(); ++k) {
+    ASSERT_TRUE(validateRemat(problem, frontier[k])) << validateRemat(problem, frontier[k]).message;
+    if (k) {
+      EXPECT_LT(frontier[k].peak, frontier[k - 1].peak);
+      EXPECT_GT(frontier[k].cost, frontier[k - 1].cost);
+    }
+    // Half of the memory is had by computing half of the forward pass again, and no more.
+    if (frontier[k].peak >= frontier[0].peak / 2)
+      EXPECT_LE(frontier[k].cost, frontier[0].cost + 200);
+  }
+  // Two in sqrt(400) of the memory: what checkpoints at even distances hold.
+  EXPECT_LE(frontier.back().peak, 16 * (2 * 20 + 2));
+}
+
+TEST(Remat, OrdersOfAnotherSizeAreTakenOver) {
+  RematProblem large = trainingGraph(200, 4), small = large;
+  for (RematNode &n : small.nodes) {
+    n.size /= 2;
+    n.cost /= 2;
+  }
+  std::vector<std::vector<int32_t>> orders;
+  for (const RematSchedule &schedule : rematFrontier(large, 12, 1))
+    orders.push_back(schedule.order);
+  std::vector<RematSchedule> fresh = rematFrontier(small, 12, 1), taken = rematFrontier(small, 12, 1, orders);
+  for (const RematSchedule &schedule : taken)
+    ASSERT_TRUE(validateRemat(small, schedule)) << validateRemat(small, schedule).message;
+  EXPECT_LE(taken.back().peak, fresh.back().peak * 1.05);
+  EXPECT_GE(taken.size() * 2, fresh.size());
+}
+
 TEST(Remat, FiveThousandNodes) {
   RematProblem problem = trainingGraph(2150, 2);
   ASSERT_GT(problem.nodes.size(), 5000u);

@@ -1,0 +1,38 @@
+//===- RematLong.h - Budgets, floor and frontier of long problems -*- C++ -*-===//
+#pragma once
+
+#include "compiler/Planning/RematSequence.h"
+
+#include <limits>
+
+namespace gmc::planning::detail {
+
+/// Solver for problems of more nodes than the beam search takes. Work grows little more than linearly with the nodes.
+class LongSolver {
+public:
+  LongSolver(const RematProblem &problem, int effort);
+
+  RematResult solve(int64_t budget);
+  RematResult floor();
+  /// Schedules from the one without recomputation to the lowest peak found. `orders`, where there are any, are cheapened
+  /// within the peaks they have instead of sought.
+  std::vector<RematSchedule> frontier(int points, const std::vector<Sequence> &orders = {});
+
+private:
+  /// The cheapest sequence within the budget that evicting from one of `starts` leads to.
+  bool fit(int64_t budget, const std::vector<const Sequence *> &starts, Sequence &best);
+  /// Cheaper within the budget, by taking out some recomputations and evicting anew.
+  void improve(Sequence &sequence, int64_t budget, int64_t work);
+  RematResult result(const Sequence *sequence);
+
+  const RematProblem &problem;
+  int effort;
+  Timeline timeline;
+  Sequence unconstrained;
+  Sequence lowest; ///< of the lowest peak among the attempts that failed
+  int64_t lowestPeak = std::numeric_limits<int64_t>::max();
+  int64_t boundBytes, unconstrainedPeak = 0;
+  double unconstrainedCost = 0;
+};
+
+} // namespace gmc::planning::detail
