@@ -19,6 +19,24 @@ LongSolver::LongSolver(const RematProblem &problem, int effort)
   unconstrainedCost = timeline.cost;
 }
 
+std::vector<const Sequence *> LongSolver::checkpointed(int64_t budget) {
+  if (checkpoints.empty())
+    for (int segments = 2; segments <= 256 && segments * 8 <= int(problem.nodes.size()); segments += (segments + 1) / 2) {
+      Sequence sequence = segmented(problem, timeline, unconstrained, segments);
+      checkpoints.push_back({timeline.peak, std::move(sequence)});
+    }
+  // The fewest segments that fit, and the next ones below: those evict less.
+  std::vector<const Sequence *> starts;
+  for (size_t k = 0; k < checkpoints.size(); ++k)
+    if (checkpoints[k].first <= budget || k + 1 == checkpoints.size()) {
+      starts.push_back(&checkpoints[k].second);
+      if (k)
+        starts.push_back(&checkpoints[k - 1].second);
+      break;
+    }
+  return starts;
+}
+
 bool LongSolver::fit(int64_t budget, const std::vector<const Sequence *> &starts, Sequence &best) {
   double cost = std::numeric_limits<double>::infinity();
   for (const Sequence *start : starts) {
@@ -110,6 +128,8 @@ RematResult LongSolver::solve(int64_t budget) {
   std::vector<const Sequence *> starts{&unconstrained};
   if (fit(budget + (unconstrainedPeak - budget) / 2, starts, half))
     starts.push_back(&half);
+  for (const Sequence *start : checkpointed(budget))
+    starts.push_back(start);
   if (!fit(budget, starts, best))
     return result(nullptr);
   int64_t work = int64_t(25) * 1000 * 1000 * effort;
@@ -130,6 +150,8 @@ std::vector<RematSchedule> LongSolver::frontier(int points, const std::vector<Se
     std::vector<const Sequence *> starts{&found.back()};
     if (problem.nodes.size() < 2000 || found.size() % 4 == 0) // from the top it costs a pass for every gap again
       starts.push_back(&unconstrained);
+    for (const Sequence *start : checkpointed(budget))
+      starts.push_back(start);
     if (!fit(budget, starts, next))
       return false;
     improve(next, budget, 2'000'000 * int64_t(effort));
@@ -186,10 +208,58 @@ std::vector<RematSchedule> LongSolver::frontier(int points, const std::vector<Se
     Sequence cheapest;
     found.push_back(fit(lowestPeak, {&lowest, &found.back()}, cheapest) ? cheapest : lowest);
   }
+  refine(found, int(problem.nodes.size() < 2000 ? points / 2 : points / 5));
   std::vector<RematSchedule> all;
   for (const Sequence &sequence : found)
     all.push_back(result(&sequence));
   return all;
+}
+
+void LongSolver::refine(std::vector<Sequence> &found, int extra) {
+  struct Known {
+    int64_t peak;
+    double cost;
+    size_t index;
+  };
+  std::vector<Known> known;
+  auto note = [&](size_t index) {
+    timeline.simulate(found[index]);
+    known.push_back({timeline.peak - problem.fixedBytes, timeline.cost, index});
+    std::sort(known.begin(), known.end(), [](const Known &a, const Known &b) {
+      return a.peak != b.peak ? a.peak < b.peak : a.cost < b.cost;
+    });
+  };
+  for (size_t k = 0; k < found.size(); ++k)
+    note(k);
+  std::vector<int64_t> tried;
+  for (; extra > 0; --extra) {
+    // The widest step in cost between two points that are a tenth apart in memory.
+    int64_t budget = 0;
+    double widest = unconstrainedCost / 100;
+    size_t below = 0;
+    for (size_t k = 1; k < known.size(); ++k) {
+      int64_t middle = known[k - 1].peak + (known[k].peak - known[k - 1].peak) / 2;
+      // Beyond three times the time a finer step is worth nothing.
+      double step = std::min(known[k - 1].cost, 3 * unconstrainedCost) - known[k].cost;
+      if (step > widest && known[k].peak > known[k - 1].peak / 10 * 11 &&
+          std::find(tried.begin(), tried.end(), middle) == tried.end()) {
+        widest = step;
+        budget = middle;
+        below = k;
+      }
+    }
+    if (!budget)
+      return;
+    tried.push_back(budget);
+    std::vector<const Sequence *> starts = checkpointed(budget + problem.fixedBytes);
+    Sequence next, above = found[known[below].index], under = found[known[below - 1].index];
+    starts.insert(starts.end(), {&above, &under});
+    if (!fit(budget + problem.fixedBytes, starts, next))
+      continue;
+    improve(next, budget + problem.fixedBytes, 2'000'000 * int64_t(effort));
+    found.push_back(std::move(next));
+    note(found.size() - 1);
+  }
 }
 
 } // namespace gmc::planning::detail

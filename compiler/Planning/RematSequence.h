@@ -95,6 +95,10 @@ bool evictInRounds(const RematProblem &problem, Sequence &sequence, int64_t budg
 /// Holds values instead of computing them again wherever the budget has room for it, the dearest per byte first.
 void holdInstead(const RematProblem &problem, Timeline &timeline, Sequence &sequence, int64_t budget, int64_t &work);
 
+/// `order`, which computes nothing twice, with checkpoints that cut what comes before its peak into about `segments`
+/// parts of equal bytes; everything else is computed again.
+Sequence segmented(const RematProblem &problem, Timeline &timeline, const Sequence &order, int segments);
+
 /// Positions of recomputations: occurrences that are not the first of their node.
 std::vector<int32_t> repeats(const RematProblem &problem, const Sequence &sequence);
 
