@@ -283,6 +283,8 @@ llvm::Error TensorSource::read(uint64_t first, uint64_t count, char *to) const {
     close(fd);
     return llvm::Error::success();
   }
+  if (count == 0)
+    return llvm::Error::success();
   if (proto->has_raw_data()) {
     std::memcpy(to, proto->raw_data().data() + first * size, count * size);
     return llvm::Error::success();

@@ -41,6 +41,12 @@ FailureOr<OwnedWindow> importWindow(ImportNode &n, ArrayRef<int64_t> spatial, Ar
   for (size_t d = 0; d < rank; ++d)
     if (w.strides[d] < 1 || w.dilations[d] < 1 || w.kernel[d] < 1)
       return n.error("strides, dilations and kernel_shape must be positive");
+  // Far beyond any tensor, and so small that what is computed from them stays in 64 bits.
+  constexpr int64_t largest = 1 << 20;
+  for (ArrayRef<int64_t> values : {ArrayRef(w.kernel), ArrayRef(w.strides), ArrayRef(w.dilations), ArrayRef(w.pads)})
+    for (int64_t value : values)
+      if (value > largest || value < -largest)
+        return n.error("kernel_shape, strides, dilations or pads hold " + Twine(value) + ", which no tensor has room for");
 
   std::string autoPad = n.stringAttr("auto_pad", "NOTSET");
   if (autoPad == "NOTSET" || autoPad.empty())

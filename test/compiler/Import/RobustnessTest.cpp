@@ -20,6 +20,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
+#if __has_feature(address_sanitizer)
+constexpr int everyNth = 5; // of the broken nodes: sanitizers take their time
+#else
+constexpr int everyNth = 1;
+#endif
+
 class RobustnessTest : public ::testing::Test {
 protected:
   RobustnessTest() : context(makeRegistry(), mlir::MLIRContext::Threading::DISABLED) {
@@ -34,7 +40,8 @@ protected:
 
   /// Imports in a child process, so that one crash does not hide the others.
   void import(const onnx::ModelProto &proto, const std::string &what) {
-    ++tried;
+    if (tried++ % everyNth)
+      return;
     pid_t child = fork();
     if (child == 0) {
       alarm(20);
