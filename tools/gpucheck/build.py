@@ -194,8 +194,8 @@ class Kit:
                 self.kernels(onnx, tag, options)
                 self.manifest["speed"].append({"name": name, "precision": precision, "file": tag, "shell": shell.name, "batch": batch,
                                                "data": spec, "compile_seconds": round(seconds, 1), "trainer_bytes": size})
-                print(f"{tag}: compiled in {seconds:.0f} s, trainer {size / 2**20:.1f} MiB, shell of the weights {shell.stat().st_size / 1024:.0f} KiB",
-                      flush=True)
+                print(f"{tag}: compiled in {seconds:.0f} s, trainer {size / 2**20:.1f} MiB, "
+                      f"shell of the weights {shell.stat().st_size / 1024:.0f} KiB", flush=True)
                 begin = time.monotonic()
 
     def pack(self):

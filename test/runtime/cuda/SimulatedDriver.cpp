@@ -7,7 +7,7 @@
 
 using namespace simcuda;
 
-State simcuda::state;
+State &simcuda::state = *new State;
 
 namespace {
 

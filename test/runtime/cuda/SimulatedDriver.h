@@ -144,7 +144,7 @@ struct State {
     return after != allocations.begin() && begin + bytes <= std::prev(after)->first + std::prev(after)->second;
   }
 };
-extern State state;
+extern State &state; ///< never destroyed: a process may end while streams work and handles are open
 
 [[noreturn]] inline void violation(const std::string &text) {
   std::fprintf(stderr, "simulated driver: %s\n", text.c_str());
