@@ -77,7 +77,8 @@ ReserveParts reserveParts(const CompileRequest &request, const DeviceProfile &pr
     if (t.role == "input" || t.role == "label")
       batchBytes += byteSize(t.type);
   uint64_t process = rt::processReserve(request.threads, tensors);
-  uint64_t ring = rt::ringBytes(batchBytes, plan.plan.microBatch, request.workersMax, false);
+  // One ring for training and one for --val: both are there from the start.
+  uint64_t ring = 2 * rt::ringBytes(batchBytes, plan.plan.microBatch, request.workersMax, false);
   // Tables and code of the generated object: steps, operands, names.
   uint64_t tables = 256 * (plan.train.launches.size() + plan.eval.launches.size()) + (1 << 20);
   uint64_t shuffle = 8 * request.shuffleBufferMax;
@@ -176,6 +177,41 @@ std::vector<planning::PlanLever> levers(const std::vector<Candidate> &candidates
   return result;
 }
 
+/// What other options would do about a plan that does not fit: those that were left alone because they change what is trained.
+/// Each is planned, and named with what it needs less than `smallest`.
+std::vector<planning::PlanLever> leversBeyond(MLIRContext &context, const OnnxModel &model, const CompileRequest &request,
+                                              const DeviceProfile &profile, BatchSplit last,
+                                              const PlanSearch::Point &smallest) {
+  std::vector<planning::PlanLever> result;
+  auto fits = [&](const std::string &name, const CompileRequest &other, BatchSplit split) -> std::optional<bool> {
+    Diagnostics unheard;
+    auto candidate = makeCandidate(context, model, other, profile, split, unheard);
+    if (!candidate)
+      return std::nullopt;
+    auto reserveOf = [&](size_t, const PlannedStep &step) { return reserveParts(other, profile, step); };
+    PlanSearch search(reserveOf);
+    search.add(*candidate->builder);
+    search.prepare();
+    PlanSearch::Point *within = search.fastestWithin(*request.budgetBytes);
+    const PlanSearch::Point &best = within ? *within : search.smallest();
+    if (best.need < smallest.need)
+      result.push_back({name, smallest.need - best.need, best.ms - smallest.ms});
+    return within != nullptr;
+  };
+  for (int64_t micro = last.microBatch; micro > 1;) {
+    micro = (micro + 1) / 2;
+    auto enough = fits("--micro-batch=" + std::to_string(micro), request, {micro, (request.batch + micro - 1) / micro});
+    if (!enough || *enough)
+      break;
+  }
+  if (request.training.optimizer != OptimizerKind::Sgd) {
+    CompileRequest plain = request;
+    plain.training.optimizer = OptimizerKind::Sgd;
+    fits("--optimizer=sgd", plain, last);
+  }
+  return result;
+}
+
 } // namespace
 
 std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel &model, const CompileRequest &request,
@@ -236,7 +272,8 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
   result->plan.unconstrainedStepMs = search.fastest().step.plan.predictedStepMs;
   result->plan.floorBytes = search.smallest().need;
   result->plan.boundBytes = bound;
-  result->plan.levers = levers(candidates, search, shown);
+  result->plan.levers = chosen ? levers(candidates, search, shown)
+                               : leversBeyond(context, model, request, *profile, candidates.back().split, shown);
   result->notes = candidate.notes;
   if (chosen) {
     result->constants = candidate.builder->constants();

@@ -116,9 +116,9 @@ planning::RematProblem PlanBuilder::rematProblem() const {
 }
 
 int64_t PlanBuilder::boundBytes() const {
-  int64_t most = planning::rematBoundBytes(body->problem());
+  int64_t most = body->boundBytes();
   if (update)
-    most = std::max(most, planning::rematBoundBytes(update->problem()));
+    most = std::max(most, update->boundBytes());
   return residentBytes() + most;
 }
 

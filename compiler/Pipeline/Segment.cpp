@@ -112,6 +112,34 @@ FailureOr<Segment> Segment::build(func::FuncOp function, KernelTarget target, Op
   return s;
 }
 
+int64_t Segment::boundBytes() const {
+  size_t n = remat.nodes.size();
+  std::vector<int64_t> waiting(n, 0); // bytes of inputs that a node does not read, but something that needs the node does
+  for (size_t input = 0; input < n; ++input) {
+    if (kernelOf[input] >= 0 || !remat.nodes[input].deps.empty())
+      continue;
+    std::vector<char> before(n, 0);
+    for (size_t v = n; v-- > 0;) {
+      bool reads = llvm::is_contained(remat.nodes[v].deps, static_cast<int32_t>(input));
+      if (before[v] && !reads && v != input)
+        waiting[v] += remat.nodes[input].size;
+      if (before[v] || reads)
+        for (int32_t d : remat.nodes[v].deps)
+          before[d] = 1;
+    }
+  }
+  int64_t bound = planning::rematBoundBytes(remat);
+  for (auto [v, node] : llvm::enumerate(remat.nodes)) {
+    int64_t bytes = node.size + node.workspace + waiting[v];
+    for (int32_t d : node.deps)
+      bytes += remat.nodes[d].size;
+    if (node.inplaceOf >= 0)
+      bytes -= std::min(node.size, remat.nodes[node.inplaceOf].size);
+    bound = std::max(bound, bytes);
+  }
+  return bound;
+}
+
 /// A kernel that writes over an argument comes after every reader of the old contents: recomputation may have put such a
 /// reader behind it. Moving it down is all that is needed, since nothing but its argument changes.
 std::vector<int32_t> Segment::writersLast(std::vector<int32_t> order) const {
@@ -120,25 +148,36 @@ std::vector<int32_t> Segment::writersLast(std::vector<int32_t> order) const {
   for (size_t i = order.size(); i-- > 0;)
     if (kernelOf[order[i]] >= 0)
       firstAt[kernelOf[order[i]]] = i;
+  std::vector<char> written(kernels.storages.size(), 0);
+  for (int target : carriedTo)
+    if (target >= 0)
+      written[target] = 1;
+  // Where each goes: its old position, or right behind the last reader, which may itself have moved behind another.
+  std::vector<std::pair<size_t, int>> place(order.size());
+  std::vector<std::vector<size_t>> readers(kernels.storages.size());
   for (size_t i = order.size(); i-- > 0;) {
-    int32_t self = order[i];
-    int k = kernelOf[self];
-    if (k < 0 || firstAt[k] != i)
+    place[i] = {i, 0};
+    int k = kernelOf[order[i]];
+    if (k < 0)
       continue;
-    auto reads = [&](int32_t id, int storage) {
-      return id != self && kernelOf[id] >= 0 && llvm::is_contained(kernels.nodes[kernelOf[id]].operands, storage);
-    };
-    size_t last = i;
-    for (int storage : kernels.nodes[k].results)
-      if (carriedTo[storage] >= 0)
-        for (size_t j = order.size() - 1; j > last; --j)
-          if (reads(order[j], carriedTo[storage])) {
-            last = j;
-            break;
-          }
-    std::rotate(order.begin() + i, order.begin() + i + 1, order.begin() + last + 1);
+    if (firstAt[k] == i)
+      for (int storage : kernels.nodes[k].results)
+        if (int target = carriedTo[storage]; target >= 0)
+          for (size_t at : readers[target])
+            if (order[at] != order[i])
+              place[i] = std::max(place[i], {place[at].first, place[at].second + 1});
+    for (int storage : kernels.nodes[k].operands)
+      if (written[storage])
+        readers[storage].push_back(i);
   }
-  return order;
+  std::vector<size_t> sorted(order.size());
+  for (size_t i = 0; i < sorted.size(); ++i)
+    sorted[i] = i;
+  llvm::stable_sort(sorted, [&](size_t a, size_t b) { return place[a] < place[b]; });
+  std::vector<int32_t> result;
+  for (size_t i : sorted)
+    result.push_back(order[i]);
+  return result;
 }
 
 SegmentSchedule Segment::realize(const planning::RematSchedule &schedule) const {

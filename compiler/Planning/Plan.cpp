@@ -24,6 +24,10 @@ double sumStepMs(const Plan &plan) {
   return us / 1000;
 }
 
+int64_t trainingSteps(const Plan &plan) { return plan.epochs * ((plan.samples + plan.batch - 1) / plan.batch); }
+
+double trainingMs(const Plan &plan) { return double(trainingSteps(plan)) * plan.predictedStepMs; }
+
 void computePeak(Plan &plan) {
   size_t n = plan.steps.size();
   std::vector<int64_t> change(n + 1, 0);

@@ -111,7 +111,12 @@ struct Plan {
   int64_t maxLiveBytes = 0;
   std::vector<PlanLever> levers;
   std::vector<FrontierPoint> points; ///< written with --frontier only
+  int64_t samples = 0, epochs = 1;   ///< of a training whose time is asked for; 0 samples: none is
 };
+
+/// Optimizer steps and milliseconds of `epochs` epochs of `samples` samples; the last batch of an epoch may be smaller.
+int64_t trainingSteps(const Plan &plan);
+double trainingMs(const Plan &plan);
 
 /// Bytes that every offset of a plan for `target` is a multiple of: 64 on the host, 256 on cuda and sim.
 int64_t offsetAlignment(PlanTarget target);

@@ -170,6 +170,11 @@ std::string planToJson(const Plan &plan, bool points) {
   json["peak"] = peakToJson(plan.peak);
   json["max_live_bytes"] = plan.maxLiveBytes;
   json["levers"] = leversToJson(plan.levers);
+  if (plan.samples)
+    json["training"] = {{"samples", plan.samples},
+                        {"epochs", plan.epochs},
+                        {"steps", trainingSteps(plan)},
+                        {"seconds", trainingMs(plan) / 1000}};
   if (points) {
     json["points"] = Json::array();
     for (const FrontierPoint &p : plan.points)

@@ -5,6 +5,7 @@
 #include "compiler/Planning/PlanJson.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
+#include "tools/gmc/PrintPlan.h"
 #include "tools/gmc/TrainOptions.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"

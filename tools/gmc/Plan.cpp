@@ -4,6 +4,7 @@
 #include "compiler/Planning/PlanJson.h"
 #include "compiler/Planning/RematJson.h"
 #include "mlir/IR/MLIRContext.h"
+#include "tools/gmc/PrintPlan.h"
 #include "tools/gmc/TrainOptions.h"
 
 namespace gmc {
@@ -13,6 +14,7 @@ struct PlanCommand {
   TrainOptions train;
   std::string json, dumpRemat;
   bool frontier = false;
+  int64_t samples = 0, epochs = 0;
 };
 } // namespace
 
@@ -29,6 +31,8 @@ static bool dumpRemat(const std::string &path, planning::RematProblem problem) {
 }
 
 static int runPlan(const PlanCommand &command) {
+  if (command.epochs && !command.samples)
+    return usageError("--epochs needs --samples=N, the samples of an epoch");
   auto model = loadModel(command.train.model.model);
   if (!model)
     return ExitUsage;
@@ -48,6 +52,8 @@ static int runPlan(const PlanCommand &command) {
   if (!compiled)
     return diagnostics.exitCode() == ExitInternal ? internalError("planning " + command.train.model.model + " failed")
                                                   : diagnostics.exitCode();
+  compiled->plan.samples = command.samples;
+  compiled->plan.epochs = command.epochs ? command.epochs : 1;
   if (!command.json.empty())
     if (auto error = writeFileAtomically(command.json, [&](llvm::raw_ostream &os) {
           os << planning::planToJson(compiled->plan, command.frontier);
@@ -60,11 +66,8 @@ static int runPlan(const PlanCommand &command) {
     printPlan(command.json == "-" ? llvm::errs() : llvm::outs(), *compiled, *request);
   else
     printNoFit(llvm::errs(), *compiled, *request);
-  if (command.frontier && compiled->plan.fits) {
-    llvm::outs() << "frontier (budget bytes, step ms, micro-batch):\n";
-    for (const planning::FrontierPoint &point : compiled->plan.points)
-      llvm::outs() << "  " << point.budgetBytes << "  " << llvm::format("%.3f", point.stepMs) << "  " << point.microBatch << "\n";
-  }
+  if (command.frontier && compiled->plan.fits)
+    printFrontier(command.json == "-" ? llvm::errs() : llvm::outs(), compiled->plan);
   return compiled->plan.fits ? ExitOk : ExitDoesNotFit;
 }
 
@@ -75,7 +78,9 @@ void registerPlan(CLI::App &app, int &exitCode) {
   sub->add_option("--json", command->json, "write the plan here; - is stdout");
   sub->add_flag("--frontier", command->frontier, "every trade between memory and time");
   sub->add_option("--dump-remat", command->dumpRemat, "write the rematerialization problem here, for gmc remat");
-  addUnavailableOptions(*sub, {"--html", "--samples", "--epochs"});
+  sub->add_option("--samples", command->samples, "samples of an epoch: predicts how long training takes")->check(CLI::PositiveNumber);
+  sub->add_option("--epochs", command->epochs, "epochs of that training; default 1")->check(CLI::PositiveNumber);
+  addUnavailableOptions(*sub, {"--html"});
   sub->callback([command, &exitCode] { exitCode = runPlan(*command); });
 }
 

@@ -24,12 +24,6 @@ void addTrainOptions(CLI::App &app, TrainOptions &options);
 llvm::Expected<CompileRequest> toRequest(const TrainOptions &options, const OnnxModel &model,
                                          planning::PlanTarget target);
 
-/// The answer of `gmc plan`, as a person reads it.
-void printPlan(llvm::raw_ostream &os, const CompiledPlan &compiled, const CompileRequest &request);
-
-/// What does not fit, and what would help.
-void printNoFit(llvm::raw_ostream &os, const CompiledPlan &compiled, const CompileRequest &request);
-
 } // namespace gmc
 
 #endif
