@@ -93,7 +93,7 @@ static ImportNode::Results importSplit(ImportNode &n) {
   if (!sizes || sizes->empty()) {
     // Equal parts; from opset 18 on the last may be smaller.
     int64_t parts = n.intAttr("num_outputs", n.numOutputs());
-    if (parts <= 0 || (n.opset < 18 && dim % parts != 0))
+    if (parts <= 0 || parts > std::max<int64_t>(dim, n.numOutputs()) || (n.opset < 18 && dim % parts != 0))
       return n.error("dimension " + Twine(dim) + " does not split into " + Twine(parts) + " equal parts");
     int64_t chunk = llvm::divideCeil(dim, parts);
     sizes.emplace();
@@ -101,8 +101,11 @@ static ImportNode::Results importSplit(ImportNode &n) {
       sizes->push_back(std::clamp<int64_t>(dim - i * chunk, 0, chunk));
   }
   int64_t total = 0;
-  for (int64_t size : *sizes)
+  for (int64_t size : *sizes) {
+    if (size < 0 || size > dim)
+      return n.error("a part of " + Twine(size) + " cannot be split off a dimension of " + Twine(dim));
     total += size;
+  }
   if (total != dim || sizes->size() < n.numOutputs())
     return n.error("the parts of the split sum to " + Twine(total) + ", the dimension is " + Twine(dim));
   SmallVector<Value> results;
@@ -216,6 +219,10 @@ static ImportNode::Results importPad(ImportNode &n) {
     return n.error("padding mode " + mode + " is unknown");
 
   SmallVector<int64_t> low(rank, 0), high(rank, 0);
+  constexpr int64_t largest = int64_t(1) << 40; // beyond any tensor, and sums of it stay in 64 bits
+  for (int64_t pad : *pads)
+    if (pad > largest || pad < -largest)
+      return n.error("a padding of " + Twine(pad) + " is more than any tensor has room for");
   for (auto [i, a] : llvm::enumerate(*axes)) {
     auto axis = axisIn(n, a, rank);
     if (failed(axis))

@@ -85,10 +85,12 @@ static ImportNode::Results importReshape(ImportNode &n) {
         return n.error("dimension " + Twine(d) + " is to be copied, but the input has rank " + Twine(n.rank(0)));
       dim = n.shape(0)[d];
     }
+    if (dim < -1)
+      return n.error("a dimension cannot be " + Twine(dim));
     if (dim == -1)
       infer = d;
-    else
-      known *= dim;
+    else if (llvm::MulOverflow(known, dim, known))
+      return n.error("no tensor has as many elements as the shape asks for");
   }
   if (infer >= 0)
     (*shape)[infer] = known ? total / known : 0;

@@ -364,6 +364,8 @@ int Trainer::train() {
     executor.setProfile(nullptr);
     profile->finish();
   }
+  if (position.badSamples > 0)
+    report.line(std::to_string(position.badSamples) + " damaged samples were skipped");
   report.memory(device->memory());
   report.end(reason);
   return signals.received() && reason != "done" ? 128 + signals.received() : ExitDone;
