@@ -169,4 +169,73 @@ def DivideHostKernelsPass : Pass<"divide-host-kernels", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
 }
 
+//===- Verifiers of the phase boundaries ------------------------------------------------------------------===//
+
+class VerifierPass<string name> : Pass<name, "::mlir::ModuleOp">;
+
+def VerifyImportPass : VerifierPass<"verify-import"> {
+  let summary = "What the import phase promises";
+  let description = [{
+    From here on: functions of nn ops on tensors of static shape, each op with an ONNX node as its location. Import rules and
+    shape binding take care of it. Every offender is reported, not only the first.
+
+    ```mlir
+    func.func @forward(%x: tensor<?x4xf32>) ...     // error: shape binding should have bound its dimensions
+      %0 = arith.addf %a, %b : tensor<4xf32>        // error: the node's import rule should have removed it
+    ```
+  }];
+}
+
+def VerifyTrainPass : VerifierPass<"verify-train"> {
+  let summary = "What the train phase promises";
+  let description = [{
+    From here on: @micro, @update and @eval of nn ops on static shapes, a role on every argument and result, and a gradient of
+    @micro for every one that @update reads.
+
+    ```mlir
+    func.func @update(%w: ..., %g: tensor<4xf32> {nn.role = "gradient", nn.name = "w"})   // error unless @micro returns it
+    ```
+  }];
+}
+
+def VerifyFusePass : VerifierPass<"verify-fuse"> {
+  let summary = "What the fuse phase promises";
+  let description = [{
+    From here on: functions of calls of `plan.kernel` functions, views and constants; all arithmetic is in kernels, whose bodies
+    are nn ops; every call says its stage, main op and ONNX nodes.
+
+    ```mlir
+    func.func @step_body(%x: tensor<4xf32>) -> tensor<4xf32> {
+      %0 = nn.exp %x : tensor<4xf32>                // error: form-kernels should have removed it
+    ```
+  }];
+  let dependentDialects = ["::gmc::nn::NNDialect"];
+}
+
+def VerifyPlanPass : VerifierPass<"verify-plan"> {
+  let summary = "What the plan phase promises";
+  let description = [{
+    From here on: one plan.arena and the kernels that it launches. No tensor outside of a kernel, no allocation and no copy that
+    is not in the plan. Results lie over operands only where the kernel allows it, and a launch's scratch is what its kernel wants.
+    That views are inside the arena, aligned and disjoint while they are live, the ops themselves check.
+
+    ```mlir
+    %0 = memref.alloc() : memref<4xf32>             // error: a module holds one plan.arena and the kernels it launches
+    ```
+  }];
+}
+
+def VerifyLowerPass : VerifierPass<"verify-lower"> {
+  let summary = "What the lower phase promises";
+  let description = [{
+    From here on: the llvm dialect. Nothing calls malloc, free or a copy of whole tensors; what a kernel has on the stack is of a
+    fixed small size.
+
+    ```mlir
+    %0 = llvm.call @malloc(%n) : (i64) -> !llvm.ptr  // error: kernels work on views of the arena
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 #endif

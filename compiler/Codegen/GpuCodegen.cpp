@@ -321,7 +321,8 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
   std::map<KernelKey, SmallVector<GpuLaunch>> uses;
   LLVMContext context;
   auto kernels = lowerKernels(module, image, KernelTarget::Gpu, context,
-                              [&](mlir::func::FuncOp kernel, const KernelKey &key) { uses[key] = divideGpuKernel(kernel); });
+                              [&](mlir::func::FuncOp kernel, const KernelKey &key) { uses[key] = divideGpuKernel(kernel); },
+                              options.onLowered);
   if (!kernels)
     return kernels.takeError();
   auto machine = createHostMachine(sim ? portableHostArch() : "x86-64", 2);

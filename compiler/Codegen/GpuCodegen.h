@@ -3,6 +3,7 @@
 #define GMC_COMPILER_CODEGEN_GPUCODEGEN_H
 
 #include "compiler/Codegen/CudaTools.h"
+#include "compiler/Codegen/LoweredHook.h"
 #include "compiler/Codegen/ModelImage.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -13,6 +14,7 @@ struct GpuCodegenOptions {
   std::vector<std::string> archs; ///< sm_XX, ...; cuda only
   CudaTools tools;                ///< cuda only
   enum class Emit { Object, Llvm, Ptx } emit = Emit::Object;
+  LoweredHook onLowered; ///< sees the kernels in the llvm dialect, and may refuse them
 };
 
 /// Lowers the kernels that `image` uses for image.target, cuda or sim, and emits them with `gmc_model`. One thread computes one

@@ -55,7 +55,7 @@ llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitHostObject(ModuleOp modu
   llvm::LLVMContext context;
   auto code = lowerKernels(module, image, KernelTarget::Host, context, [&](func::FuncOp kernel, const KernelKey &key) {
     uses[key] = divideHostKernel(kernel);
-  });
+  }, options.onLowered);
   if (!code)
     return code.takeError();
   llvm::Module &llvmModule = **code;

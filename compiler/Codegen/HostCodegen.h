@@ -2,6 +2,7 @@
 #ifndef GMC_COMPILER_CODEGEN_HOSTCODEGEN_H
 #define GMC_COMPILER_CODEGEN_HOSTCODEGEN_H
 
+#include "compiler/Codegen/LoweredHook.h"
 #include "compiler/Codegen/ModelImage.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -14,6 +15,7 @@ struct HostCodegenOptions {
   std::string arch = "native"; ///< native, or an LLVM CPU name such as x86-64-v3
   int optLevel = 3;
   bool emitLlvmText = false;   ///< return LLVM IR as text instead of an object
+  LoweredHook onLowered; ///< sees the kernels in the llvm dialect, and may refuse them
 };
 
 /// Lowers the kernels that `image` uses (plan.kernel functions of `module`) to machine code and emits them together with the

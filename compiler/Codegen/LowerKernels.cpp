@@ -151,7 +151,7 @@ void optimizeModule(llvm::Module &module, llvm::TargetMachine &machine, int leve
 
 llvm::Expected<std::unique_ptr<llvm::Module>>
 lowerKernels(ModuleOp module, const ModelImage &image, KernelTarget target, llvm::LLVMContext &llvmContext,
-             llvm::function_ref<void(func::FuncOp, const KernelKey &)> divide) {
+             llvm::function_ref<void(func::FuncOp, const KernelKey &)> divide, const LoweredHook &onLowered) {
   // Kernels are emitted into a module of their own, which starts as a copy of the plan.kernel functions.
   MLIRContext *context = module.getContext();
   OwningOpRef<ModuleOp> work = ModuleOp::create(module.getLoc());
@@ -185,6 +185,8 @@ lowerKernels(ModuleOp module, const ModelImage &image, KernelTarget target, llvm
       kernel.erase();
   if (failed(verify(*work)) || failed(lowerToLlvmDialect(*work)))
     return failure("lowering kernels to LLVM: " + diagnostics);
+  if (onLowered && failed(onLowered(*work)))
+    return failure("lowered kernels are not what the lower phase promises: " + diagnostics);
   registerBuiltinDialectTranslation(*context);
   registerLLVMDialectTranslation(*context);
   auto llvmModule = translateModuleToLLVMIR(*work, llvmContext, "gmc");

@@ -2,6 +2,7 @@
 #ifndef GMC_COMPILER_CODEGEN_LOWERKERNELS_H
 #define GMC_COMPILER_CODEGEN_LOWERKERNELS_H
 
+#include "compiler/Codegen/LoweredHook.h"
 #include "compiler/Codegen/ModelImage.h"
 #include "dialects/Interfaces/OpInterfaces.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -21,10 +22,11 @@ namespace gmc {
 using KernelKey = std::pair<std::string, std::vector<int>>;
 
 /// Emits every distinct kernel use of `image` for `target` into a module of its own, hands each to `divide` (which splits it at
-/// its nests and erases it), and translates the result to LLVM IR. `module` is left as it was.
+/// its nests and erases it), and translates the result to LLVM IR. `module` is left as it was. `onLowered` (optional) sees the
+/// kernels in the llvm dialect and may refuse them.
 llvm::Expected<std::unique_ptr<llvm::Module>>
 lowerKernels(mlir::ModuleOp module, const ModelImage &image, KernelTarget target, llvm::LLVMContext &context,
-             llvm::function_ref<void(mlir::func::FuncOp, const KernelKey &)> divide);
+             llvm::function_ref<void(mlir::func::FuncOp, const KernelKey &)> divide, const LoweredHook &onLowered = {});
 
 /// The machine code is for: this process's kind of CPU with the features of `arch`.
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createHostMachine(llvm::StringRef arch, int optLevel);

@@ -23,6 +23,8 @@ struct ImageStep {
   /// Arena offsets in the order of emitKernel's arguments: operands, results without alias, workspaces.
   std::vector<uint64_t> operands;
   float predictedMicros = 0;
+  uint32_t library = 0; ///< GmcStep.library
+  std::vector<int64_t> libraryArgs;
 };
 
 struct ImageTensor {

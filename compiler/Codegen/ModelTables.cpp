@@ -85,7 +85,8 @@ void emitModelTables(Module &module, const ModelImage &image,
       const std::vector<LaunchEntry> &entries = launches(step.use);
       steps.push_back(t.record({t.text(step.op), t.text(step.node), launchTable(entries),
                                 t.numbers<uint64_t>(step.operands), t.i32(entries.size()),
-                                t.i32(step.operands.size()), t.i32(step.stage), t.i32(0), t.null(), t.i32(0),
+                                t.i32(step.operands.size()), t.i32(step.stage), t.i32(step.library),
+                                t.numbers<int64_t>(step.libraryArgs), t.i32(step.libraryArgs.size()),
                                 t.f32(step.predictedMicros)}));
     }
     for (const GmcLoop &loop : program.loops)

@@ -74,6 +74,10 @@ static ImageProgram readProgram(plan::ProgramOp op) {
     for (Value view : launch.getKernelArguments())
       step.operands.push_back(offsetOf(view));
     step.predictedMicros = launch.getPredictedUs().convertToDouble();
+    if (auto library = launch.getLibrary()) {
+      step.library = static_cast<uint32_t>(*library);
+      step.libraryArgs.assign(launch.getLibraryArgs()->begin(), launch.getLibraryArgs()->end());
+    }
   }
   for (auto &[loop, range] : lifetimes.loops)
     if (!range.empty())

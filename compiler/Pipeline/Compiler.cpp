@@ -2,16 +2,15 @@
 
 #include "compiler/Pipeline/Compiler.h"
 #include "compiler/Codegen/ReadPlan.h"
+#include "compiler/Pipeline/Phases.h"
 #include "compiler/Pipeline/PlanSearch.h"
 #include "compiler/Pipeline/WritePlan.h"
 #include "compiler/Planning/PlanValidator.h"
 #include "runtime/data/Loader.h"
 #include "runtime/train/Metadata.h"
-#include "mlir/IR/Verifier.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/xxhash.h"
 #include "onnx/onnx_pb.h"
-#include <chrono>
 
 using namespace mlir;
 
@@ -60,6 +59,7 @@ struct Candidate {
   TrainingNotes notes;
   std::unique_ptr<PlanBuilder> builder;
   std::string numerics;
+  PhaseLog log;
 };
 
 std::optional<DeviceProfile> profileFor(const CompileRequest &request) {
@@ -92,55 +92,19 @@ bool usesOp(const OnnxModel &model, StringRef type) {
   return false;
 }
 
-/// Collects what MLIR reports while `body` runs.
-template <typename Body>
-bool collecting(MLIRContext &context, Diagnostics &diagnostics, Body body, ProblemKind kind = ProblemKind::Unsupported) {
-  std::vector<Problem> problems;
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &d) {
-    if (d.getSeverity() == DiagnosticSeverity::Error) {
-      Problem problem{kind, d.str()};
-      if (kind == ProblemKind::Internal)
-        for (Diagnostic &note : d.getNotes())
-          if (std::string text = note.str(); !StringRef(text).starts_with("see current operation"))
-            problem.reason += "; " + text;
-      if (auto name = dyn_cast<NameLoc>(d.getLocation()))
-        problem.node = name.getName().str();
-      problems.push_back(std::move(problem));
-    }
-    return success();
-  });
-  bool ok = body();
-  if (ok)
-    return true;
-  if (problems.empty())
-    problems.push_back({ProblemKind::Internal, "a phase failed without saying why"});
-  for (Problem &problem : problems)
-    diagnostics.add(std::move(problem));
-  return false;
-}
-
 std::optional<Candidate> makeCandidate(MLIRContext &context, const OnnxModel &model, const CompileRequest &request,
-                                       const DeviceProfile &profile, BatchSplit split, Diagnostics &diagnostics) {
+                                       const DeviceProfile &profile, BatchSplit split, PhaseLog &log,
+                                       Diagnostics &diagnostics) {
+  auto phased = runTensorPhases(context, model, request, split, "fuse", log, diagnostics);
+  if (!phased)
+    return std::nullopt;
+  log.start("plan");
   Candidate c;
   c.split = split;
-  ImportOptions options = request.import;
-  options.batch = split.microBatch;
-  ImportedModel imported = importModel(context, model, options, diagnostics);
-  if (!imported.module)
-    return std::nullopt;
-  bool trains = llvm::any_of(imported.initializers, [](const InitializerInfo &i) { return i.role == Role::Parameter; });
-  if (!trains && !(options.train.empty() && options.freeze.empty())) {
-    diagnostics.input("--train and --freeze leave nothing to train: `gmc info` lists the initializers that can be");
-    return std::nullopt;
-  }
-  c.module = std::move(imported.module);
-  c.weights = std::move(imported.weights);
-  bool built = collecting(context, diagnostics, [&] {
-    auto forward = c.module->lookupSymbol<func::FuncOp>("forward");
-    auto micro = buildMicro(forward, request.training, c.notes);
-    if (failed(micro) || failed(buildUpdate(*micro, request.training)) ||
-        failed(buildEval(forward, request.training)) || failed(verify(*c.module)))
-      return false;
+  c.module = std::move(phased->module);
+  c.weights = std::move(phased->weights);
+  c.notes = std::move(phased->notes);
+  bool built = collectProblems(context, diagnostics, ProblemKind::Unsupported, [&] {
     PlanBuilderOptions builderOptions;
     builderOptions.target = request.target;
     builderOptions.profile = profile;
@@ -149,7 +113,7 @@ std::optional<Candidate> makeCandidate(MLIRContext &context, const OnnxModel &mo
     builderOptions.accumulation = split.accumulation;
     builderOptions.effort = request.effort;
     builderOptions.remat = request.remat;
-    auto builder = PlanBuilder::create(*c.module, builderOptions);
+    auto builder = PlanBuilder::create(*c.module, phased->step, builderOptions);
     if (failed(builder))
       return false;
     c.builder = std::move(*builder);
@@ -162,6 +126,8 @@ std::optional<Candidate> makeCandidate(MLIRContext &context, const OnnxModel &mo
                           std::to_string(request.target == planning::PlanTarget::Host ? request.threads : 0);
   auto hash = llvm::xxh3_128bits(llvm::ArrayRef(reinterpret_cast<const uint8_t *>(signature.data()), signature.size()));
   c.numerics = llvm::utohexstr(hash.high64, true, 16) + llvm::utohexstr(hash.low64, true, 16);
+  log.stop();
+  c.log = std::move(log);
   return c;
 }
 
@@ -215,8 +181,10 @@ std::vector<planning::PlanLever> leversBeyond(MLIRContext &context, const OnnxMo
 } // namespace
 
 std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel &model, const CompileRequest &request,
-                                          Diagnostics &diagnostics) {
-  auto start = std::chrono::steady_clock::now();
+                                          Diagnostics &diagnostics, PhaseLog *log) {
+  PhaseLog unwanted;
+  if (!log)
+    log = &unwanted;
   auto profile = profileFor(request);
   if (!profile) {
     diagnostics.input("no device profile for --arch=" + request.arch + ": use sm_75, sm_80, sm_86, sm_89, sm_90, sm_100 or sm_120");
@@ -232,8 +200,12 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
   for (BatchSplit split : *splits) {
     // A smaller micro-batch that fails where the larger one worked (a shape that fixes the batch) is no candidate.
     Diagnostics own;
-    auto candidate = makeCandidate(context, model, request, *profile, split, candidates.empty() ? diagnostics : own);
+    PhaseLog phases(log->keepsIr());
+    auto candidate =
+        makeCandidate(context, model, request, *profile, split, phases, candidates.empty() ? diagnostics : own);
     if (!candidate) {
+      phases.stop();
+      log->merge(phases, candidates.empty());
       if (candidates.empty())
         return nullptr;
       continue;
@@ -241,6 +213,7 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
     candidates.push_back(std::move(*candidate));
   }
 
+  log->start("plan");
   auto reserveOf = [&](size_t, const PlannedStep &step) { return reserveParts(request, *profile, step); };
   PlanSearch search(reserveOf);
   int64_t bound = INT64_MAX;
@@ -275,6 +248,8 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
   result->plan.levers = chosen ? levers(candidates, search, shown)
                                : leversBeyond(context, model, request, *profile, candidates.back().split, shown);
   result->notes = candidate.notes;
+  for (Candidate &c : candidates)
+    log->merge(c.log, &c == (chosen ? &candidate : &candidates.front()));
   if (chosen) {
     result->constants = candidate.builder->constants();
     result->module = std::move(candidate.module);
@@ -282,12 +257,10 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
     for (PlannedTensor &tensor : shown.step.residents)
       tensor.initializer |= result->weights.find(tensor.name) != nullptr;
     // From here on the IR is the plan: code, tables, JSON and validator see what is read back from it.
-    plan::ArenaOp arena;
-    if (!collecting(context, diagnostics, [&] {
-          arena = writePlan(*result->module, shown.step);
-          return succeeded(verify(*result->module));
-        }, ProblemKind::Internal))
+    plan::ArenaOp arena = writePlan(*result->module, shown.step);
+    if (!collectProblems(context, diagnostics, ProblemKind::Internal, [&] { return succeeded(log->finish(*result->module)); }))
       return nullptr;
+    log->start("plan");
     readPlan(arena, result->plan);
     result->image = readImage(arena);
     result->image.hash = model.hash();
@@ -298,7 +271,7 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
       if (diagnostics.getProblems().size() > 10)
         break;
     }
-  result->planSeconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  log->stop();
   return diagnostics.hasErrors() ? nullptr : std::move(result);
 }
 

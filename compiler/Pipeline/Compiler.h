@@ -4,6 +4,7 @@
 
 #include "compiler/Codegen/ModelImage.h"
 #include "compiler/Import/Importer.h"
+#include "compiler/Pipeline/Phases.h"
 #include "compiler/Pipeline/PlanBuilder.h"
 #include "passes/Autodiff/Training.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -39,7 +40,6 @@ struct CompiledPlan {
   TrainingNotes notes;
   std::map<std::string, int64_t> reserve;        ///< bytes by part
   planning::RematProblem remat;                  ///< what was solved for the plan's micro-batch
-  double planSeconds = 0;
 };
 
 /// A micro-batch and how often it is executed per optimizer step.
@@ -50,17 +50,21 @@ struct BatchSplit {
 /// The splits to consider, largest micro-batch first. Error: contradicting --batch, --micro-batch, --accumulate.
 llvm::Expected<std::vector<BatchSplit>> batchSplits(const CompileRequest &request, bool batchNormTraining);
 
-/// Imports, differentiates and plans `model`. Null after problems were added to `diagnostics`.
+/// The phases import to plan, for every split of the batch that is considered. Null after problems were added to `diagnostics`.
+/// `log` (optional) gets the times of all splits and the IR of the chosen one; of the first where nothing was chosen.
 std::unique_ptr<CompiledPlan> compilePlan(mlir::MLIRContext &context, const OnnxModel &model,
-                                          const CompileRequest &request, Diagnostics &diagnostics);
+                                          const CompileRequest &request, Diagnostics &diagnostics,
+                                          PhaseLog *log = nullptr);
 
-/// Tables and kernels of `compiled` for its target: an object ("obj"), LLVM IR ("llvm") or, for cuda, PTX ("ptx") as text.
+/// The phase lower. Tables and kernels of `compiled` for its target: an object ("obj"), LLVM IR ("llvm") or, for cuda, PTX
+/// ("ptx") as text.
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitTrainerCode(CompiledPlan &compiled, const CompileRequest &request,
-                                                                    llvm::StringRef kind);
+                                                                    llvm::StringRef kind, PhaseLog &log);
 
-/// Code for `compiled` as the trainer OUTPUT and its weights OUTPUT.safetensors, each whole or not at all.
+/// The phases lower and link. Code for `compiled` as the trainer OUTPUT and its weights OUTPUT.safetensors, each whole or not at
+/// all.
 llvm::Error writeTrainer(CompiledPlan &compiled, const CompileRequest &request, llvm::StringRef kitFolder,
-                         llvm::StringRef output);
+                         llvm::StringRef output, PhaseLog &log);
 
 } // namespace gmc
 

@@ -3,7 +3,6 @@
 #include "compiler/Pipeline/PlanBuilder.h"
 #include "compiler/Planning/Packing.h"
 #include "dialects/NN/Tensor.h"
-#include "passes/Fusion/FormKernels.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/xxhash.h"
 
@@ -39,8 +38,6 @@ int PlanBuilder::residentFor(StringRef role, StringRef name, Type type) {
 LogicalResult PlanBuilder::addSegment(const StepFunction &step, std::optional<Segment> &segment,
                                       std::vector<int> &residentOf) {
   func::FuncOp function = step.function;
-  if (failed(formKernels(function, {})))
-    return failure();
   Segment::Options segmentOptions;
   segmentOptions.alignment = planning::offsetAlignment(options.target);
   segmentOptions.carried = step.carried;
@@ -77,17 +74,15 @@ LogicalResult PlanBuilder::addSegment(const StepFunction &step, std::optional<Se
   return success();
 }
 
-FailureOr<std::unique_ptr<PlanBuilder>> PlanBuilder::create(ModuleOp module, const PlanBuilderOptions &options) {
+FailureOr<std::unique_ptr<PlanBuilder>> PlanBuilder::create(ModuleOp module, const StepFunctions &functions,
+                                                            const PlanBuilderOptions &options) {
   std::unique_ptr<PlanBuilder> builder(new PlanBuilder(module, options));
-  auto functions = buildStepFunctions(module, options.accumulation);
-  if (failed(functions))
-    return failure();
-  builder->functions = *functions;
-  if (failed(builder->addSegment(functions->begin, builder->begin, builder->beginResidents)) ||
-      failed(builder->addSegment(functions->body, builder->body, builder->bodyResidents)) ||
-      (functions->update.function &&
-       failed(builder->addSegment(functions->update, builder->update, builder->updateResidents))) ||
-      failed(builder->addSegment(functions->eval, builder->eval, builder->evalResidents)))
+  builder->functions = functions;
+  if (failed(builder->addSegment(functions.begin, builder->begin, builder->beginResidents)) ||
+      failed(builder->addSegment(functions.body, builder->body, builder->bodyResidents)) ||
+      (functions.update.function &&
+       failed(builder->addSegment(functions.update, builder->update, builder->updateResidents))) ||
+      failed(builder->addSegment(functions.eval, builder->eval, builder->evalResidents)))
     return failure();
   return builder;
 }

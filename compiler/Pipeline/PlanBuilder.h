@@ -27,6 +27,8 @@ struct PlannedLaunch {
   mlir::func::FuncOp kernel;
   std::vector<int64_t> ins, outs, workspaces;
   llvm::SmallVector<int64_t> workspaceBytes; ///< without padding
+  uint32_t library = 0;                      ///< GmcStep.library, and its arguments
+  std::vector<int64_t> libraryArgs;
 };
 
 /// A tensor that the trainer reads or writes.
@@ -53,8 +55,9 @@ struct PlannedStep {
 /// Plans one (model, micro-batch) pair at every trade between memory and recomputation.
 class PlanBuilder {
 public:
-  /// `module` holds @micro, @update and @eval; they are rewritten to kernel calls, the kernels stay in the module.
-  static mlir::FailureOr<std::unique_ptr<PlanBuilder>> create(mlir::ModuleOp module, const PlanBuilderOptions &options);
+  /// `functions` are lists of kernel calls, as the fuse phase leaves them in `module`.
+  static mlir::FailureOr<std::unique_ptr<PlanBuilder>> create(mlir::ModuleOp module, const StepFunctions &functions,
+                                                              const PlanBuilderOptions &options);
 
   /// Schedules from no recomputation to the least memory found. `like`: the builder of another micro-batch whose schedules
   /// are taken over where the kernels depend on each other in the same way.

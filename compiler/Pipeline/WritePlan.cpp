@@ -124,7 +124,10 @@ private:
     plan::LaunchOp::create(b, loc, kernel.getName(), s.op, static_cast<plan::Stage>(s.stage), ins, outs, workspaces, s.flops,
                            s.bytes, llvm::APFloat(s.predictedUs),
                            again ? b.getDenseI64ArrayAttr(s.recomputeOf) : DenseI64ArrayAttr(),
-                           again ? b.getF64FloatAttr(s.recomputeUs) : FloatAttr());
+                           again ? b.getF64FloatAttr(s.recomputeUs) : FloatAttr(),
+                           launch.library ? plan::LibraryAttr::get(b.getContext(), static_cast<plan::Library>(launch.library))
+                                          : plan::LibraryAttr(),
+                           launch.library ? b.getDenseI64ArrayAttr(launch.libraryArgs) : DenseI64ArrayAttr());
   }
 
   const PlannedStep &step;

@@ -102,15 +102,22 @@ static llvm::Error writeWeights(const CompiledPlan &compiled, const std::string 
 }
 
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitTrainerCode(CompiledPlan &compiled, const CompileRequest &request,
-                                                                    StringRef kind) {
+                                                                    StringRef kind, PhaseLog &log) {
+  log.start("lower");
   compiled.image.threads = request.threads;
   compiled.image.budgetBytes = compiled.plan.budgetBytes;
   compiled.image.reserveBytes = compiled.plan.reserveBytes;
   compiled.image.metadata = metadataJson(compiled, request);
+  auto onLowered = [&](ModuleOp lowered) {
+    LogicalResult fine = log.finish(lowered);
+    log.start("lower"); // to machine code
+    return fine;
+  };
   if (compiled.image.target == GMC_TARGET_HOST) {
     HostCodegenOptions codegen;
     codegen.arch = request.arch;
     codegen.emitLlvmText = kind == "llvm";
+    codegen.onLowered = onLowered;
     return emitHostObject(*compiled.module, compiled.image, codegen);
   }
   GpuCodegenOptions codegen;
@@ -121,12 +128,13 @@ llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitTrainerCode(CompiledPlan
   codegen.emit = kind == "llvm"  ? GpuCodegenOptions::Emit::Llvm
                  : kind == "ptx" ? GpuCodegenOptions::Emit::Ptx
                                  : GpuCodegenOptions::Emit::Object;
+  codegen.onLowered = onLowered;
   return emitGpuObject(*compiled.module, compiled.image, codegen);
 }
 
 llvm::Error writeTrainer(CompiledPlan &compiled, const CompileRequest &request, StringRef kitFolder,
-                         StringRef output) {
-  auto object = emitTrainerCode(compiled, request, "obj");
+                         StringRef output, PhaseLog &log) {
+  auto object = emitTrainerCode(compiled, request, "obj", log);
   if (!object)
     return object.takeError();
   // What can fail comes before the first name appears; the executable's is the last. The model hash in both tells a pair
@@ -138,6 +146,7 @@ llvm::Error writeTrainer(CompiledPlan &compiled, const CompileRequest &request, 
   };
   if (auto error = linkTrainer((*object)->getMemBufferRef(), kitFolder, temporary))
     return failed(std::move(error));
+  log.start("link");
   if (auto error = writeWeights(compiled, (output + ".safetensors").str()))
     return failed(std::move(error));
   if (std::error_code code = llvm::sys::fs::rename(temporary, output))

@@ -53,6 +53,8 @@ def Plan_Role : Plan_Enum<"Role", "what a tensor is to the trainer", [
   I32EnumAttrCase<"Output", 11, "output">, I32EnumAttrCase<"Gradient", 12, "gradient">,
   I32EnumAttrCase<"StepCount", 13, "step_count">]>;
 
+def Plan_Library : Plan_Enum<"Library", "library that computes a launch", [I32EnumAttrCase<"OneDnn", 1, "onednn">]>;
+
 //===- Types --------------------------------------------------------------------------------------------===//
 
 def Plan_Bytes : ConfinedType<MemRefRankOf<[I8], [1]>, [HasStaticShapePred], "bytes of a fixed number">;
@@ -187,25 +189,29 @@ def Plan_LaunchOp : Plan_Op<"launch", [AttrSizedOperandSegments, DeclareOpInterf
     `kernel` names a `plan.kernel` function: `ins` lie where its arguments are, `outs` receive its results, `workspaces` are
     scratch. A result in place of an operand is written as the same view of the same buffer in both. Locations are the ONNX nodes
     that the work comes from. `recompute_of` lists the launches of this program (counted from 0) that computed the same values
-    the first time, and the part of the predicted time that is spent on computing them again.
+    the first time, and the part of the predicted time that is spent on computing them again. `library` describes a call
+    (GmcStep.libraryArgs) that is made on the same addresses instead; the kernel says what it computes.
 
     ```mlir
     plan.launch @k_conv_12AB "nn.conv" forward ins(%x, %w : memref<16x1x28x28xf32>, memref<8x1x5x5xf32>)
         outs(%y : memref<16x8x24x24xf32>) workspace(%s : memref<3200xi8>) cost(3686400 flops, 353600 bytes, 120.5 us)
     plan.launch @k_relu_0F "nn.relu" recompute ins(%y) outs(%y) cost(73728 flops, 589824 bytes, 60.0 us)
         recompute_of([4], 60.0 us)
+    plan.launch @k_matmul_3C "nn.matmul" forward ins(%a, %b) outs(%c) cost(...) library(onednn, [1, 16, 64, 64])
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, StrAttr:$op_name, Plan_Stage:$stage,
                        Arg<Variadic<Plan_View>, "", [MemRead]>:$ins, Arg<Variadic<Plan_View>, "", [MemWrite]>:$outs,
                        Arg<Variadic<Plan_View>, "", [MemRead, MemWrite]>:$workspaces,
                        I64Attr:$flops, I64Attr:$bytes, F64Attr:$predicted_us,
-                       OptionalAttr<DenseI64ArrayAttr>:$recompute_of, OptionalAttr<F64Attr>:$recompute_us);
+                       OptionalAttr<DenseI64ArrayAttr>:$recompute_of, OptionalAttr<F64Attr>:$recompute_us,
+                       OptionalAttr<Plan_Library>:$library, OptionalAttr<DenseI64ArrayAttr>:$library_args);
   let assemblyFormat = [{
     $kernel $op_name $stage (`ins` `(` $ins^ `:` type($ins) `)`)? (`outs` `(` $outs^ `:` type($outs) `)`)?
     (`workspace` `(` $workspaces^ `:` type($workspaces) `)`)?
     `cost` `(` $flops `flops` `,` $bytes `bytes` `,` $predicted_us `us` `)`
-    (`recompute_of` `(` $recompute_of^ `,` $recompute_us `us` `)`)? attr-dict
+    (`recompute_of` `(` $recompute_of^ `,` $recompute_us `us` `)`)?
+    (`library` `(` $library^ `,` $library_args `)`)? attr-dict
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
