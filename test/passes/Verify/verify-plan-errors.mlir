@@ -48,7 +48,6 @@ plan.arena host bytes(64) align(64) {
 
 // A matrix product reads its operands to the end, and wants no scratch.
 // expected-note @below {{the kernel}}
-// expected-note @below {{the kernel}}
 func.func private @k(%x: tensor<4x4xf32>, %y: tensor<4x4xf32>) -> tensor<4x4xf32> attributes {plan.kernel} {
   %0 = nn.matmul %x, %y : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
   return %0 : tensor<4x4xf32>
