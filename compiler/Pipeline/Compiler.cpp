@@ -151,7 +151,8 @@ std::vector<planning::PlanLever> leversBeyond(MLIRContext &context, const OnnxMo
   std::vector<planning::PlanLever> result;
   auto fits = [&](const std::string &name, const CompileRequest &other, BatchSplit split) -> std::optional<bool> {
     Diagnostics unheard;
-    auto candidate = makeCandidate(context, model, other, profile, split, unheard);
+    PhaseLog unseen; // its time is that of the plan phase, which asks
+    auto candidate = makeCandidate(context, model, other, profile, split, unseen, unheard);
     if (!candidate)
       return std::nullopt;
     auto reserveOf = [&](size_t, const PlannedStep &step) { return reserveParts(other, profile, step); };
