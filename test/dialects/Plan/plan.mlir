@@ -61,7 +61,8 @@ plan.arena host bytes(448) align(64) {
       // In place: the same view is operand and result.
       // CHECK: plan.launch @k_relu "nn.relu" backward ins(%[[V:.*]] : memref<16xf32>) outs(%[[V]] : memref<16xf32>)
       plan.launch @k_relu "nn.relu" backward ins(%again16 : memref<16xf32>) outs(%again16 : memref<16xf32>) cost(16 flops, 128 bytes, 2.5 us)
-      plan.launch @k_zero "nn.sum" backward outs(%sumv : memref<1xf32>) cost(0 flops, 4 bytes, 1.0 us)
+      // CHECK: plan.launch @k_zero "nn.sum" backward {{.*}} library(onednn, [1, 16, 64])
+      plan.launch @k_zero "nn.sum" backward outs(%sumv : memref<1xf32>) cost(0 flops, 4 bytes, 1.0 us) library(onednn, [1, 16, 64])
     }
     // CHECK: plan.tensor loss_sum "loss_sum" is
     plan.tensor loss_sum "loss_sum" is %sumv : memref<1xf32>
