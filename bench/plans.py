@@ -73,8 +73,9 @@ with tempfile.TemporaryDirectory() as work:
             continue
         bad, facts = referee.check(result)
         failures += [f"{name}: {b}" for b in bad[:5]]
-        arena, reserve, points = result["arena_bytes"], result["reserve_bytes"], result["points"]
-        floor, bound = (result[k] - reserve for k in ("floor_bytes", "bound_bytes"))
+        arena, points = result["arena_bytes"], result["points"]
+        floor = points[-1]["arena_bytes"]
+        bound = result["bound_bytes"] - (points[-1]["budget_bytes"] - floor)  # the reserve of the smallest plan
         half = min((p for p in points if p["arena_bytes"] <= arena / 2), key=lambda p: p["step_ms"], default=None)
         slower = f"+{100 * (half['step_ms'] / points[0]['step_ms'] - 1):.1f} %" if half else "-"
         show(name, facts["steps"], f"{arena / 1e6:.1f}", f"{facts['packing']:.4f}", f"{floor / arena:.2f}", f"{floor / bound:.2f}",
