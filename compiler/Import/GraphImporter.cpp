@@ -247,8 +247,6 @@ std::vector<const onnx::NodeProto *> GraphImporter::orderNodes(Scope &scope, Arr
 //===- Nodes --------------------------------------------------------------------------------------------===//
 
 static std::string reasonWithoutRule(const onnx::NodeProto &node, int64_t opset, const ImportRule *rule) {
-  if (node.op_type() == "Loop" || node.op_type() == "Scan")
-    return "loops are not supported";
   if (opset == 0)
     return "the model imports no opset of its domain";
   if (rule)
@@ -261,24 +259,27 @@ static bool hasInputs(ArrayRef<Value> inputs, unsigned count) {
 }
 
 void GraphImporter::importNode(Scope &scope, const onnx::NodeProto &node) {
-  if (node.op_type() == "If" && (node.domain().empty() || node.domain() == "ai.onnx"))
-    return importIf(scope, node);
+  if (isControlFlow(node.op_type()) && (node.domain().empty() || node.domain() == "ai.onnx"))
+    return importControlFlow(scope, node);
   Edge edge;
   edge.op = node.op_type();
   edge.name = nodeName(node);
   int64_t opset = model.opset(node.domain());
   edge.rule = opset ? registry.find(node.op_type(), node.domain()) : nullptr;
-  bool ready = true;
+  bool ready = true, readsSequence = false;
   SmallVector<Value> inputs;
   for (const std::string &input : node.input()) {
     int index = input.empty() ? -1 : lookup(scope, input);
     edge.inputs.push_back(index);
     inputs.push_back(index < 0 ? Value() : values[index].value);
     ready &= input.empty() || (index >= 0 && !values[index].failed);
+    readsSequence |= index >= 0 && values[index].sequence;
   }
   SmallVector<Value> results;
   bool ok = false;
-  if (!edge.rule || opset < edge.rule->minOpset) {
+  if (readsSequence) {
+    addNodeProblem(node, ProblemKind::Unsupported, "it reads a sequence");
+  } else if (!edge.rule || opset < edge.rule->minOpset) {
     addNodeProblem(node, ProblemKind::Unsupported, reasonWithoutRule(node, opset, edge.rule));
   } else if (ready && !hasInputs(inputs, edge.rule->minInputs)) {
     addNodeProblem(node, ProblemKind::Input, "it needs at least " + Twine(edge.rule->minInputs) + " inputs");
@@ -318,57 +319,6 @@ void GraphImporter::importNode(Scope &scope, const onnx::NodeProto &node) {
       unproduced.erase(it);
     }
   edges.push_back(std::move(edge));
-}
-
-/// An If whose condition is known: the nodes of the branch taken are imported in its place.
-void GraphImporter::importIf(Scope &scope, const onnx::NodeProto &node) {
-  int condition = node.input_size() ? lookup(scope, node.input(0)) : -1;
-  const onnx::GraphProto *branches[2] = {nullptr, nullptr};
-  for (const auto &attribute : node.attribute())
-    if (attribute.has_g())
-      branches[attribute.name() == "then_branch"] = &attribute.g();
-  const onnx::GraphProto *taken = nullptr;
-  DenseElementsAttr value;
-  if (condition < 0 || !branches[0] || !branches[1]) {
-    addNodeProblem(node, ProblemKind::Input, "an If needs a condition and two branches");
-  } else if (!values[condition].failed) {
-    if (!matchPattern(values[condition].value, m_Constant(&value)) || !value.getElementType().isInteger(1) ||
-        value.getNumElements() != 1)
-      addNodeProblem(node, ProblemKind::Unsupported, "its condition is not known at compile time");
-    else
-      taken = branches[*value.value_begin<bool>()];
-  }
-  Scope inner{taken, &scope, {}};
-  if (taken && taken->output_size() != node.output_size()) {
-    addNodeProblem(node, ProblemKind::Input, "its branch has another number of outputs");
-    taken = nullptr;
-  }
-  if (taken) {
-    for (const auto &proto : taken->initializer()) {
-      Named named;
-      auto source = TensorSource::describe(proto, model.getFolder());
-      if (source)
-        named.value = constantOf(*source, NameLoc::get(builder.getStringAttr(proto.name())));
-      else
-        addNodeProblem(node, ProblemKind::Input, llvm::toString(source.takeError()));
-      named.failed = !named.value;
-      define(inner, proto.name(), named);
-    }
-    std::vector<std::string> wanted;
-    for (const auto &output : taken->output())
-      wanted.push_back(output.name());
-    importGraph(inner, wanted);
-  }
-  for (auto [i, output] : llvm::enumerate(node.output())) {
-    int index = taken ? lookup(inner, taken->output(static_cast<int>(i)).name()) : -1;
-    if (index >= 0 && !output.empty()) {
-      scope.names[output] = index;
-      continue;
-    }
-    Named named;
-    named.failed = true;
-    define(scope, output, named);
-  }
 }
 
 void GraphImporter::importGraph(Scope &scope, ArrayRef<std::string> wanted) {

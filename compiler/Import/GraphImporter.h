@@ -8,6 +8,8 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringSet.h"
 #include <deque>
+#include <memory>
+#include <optional>
 #include <set>
 
 namespace gmc {
@@ -35,6 +37,7 @@ private:
     bool failed = false;  ///< it could not be imported: what depends on it is skipped silently
     int producer = -1;    ///< index into edges
     int initializer = -1; ///< index into model.initializers()
+    std::shared_ptr<const std::vector<int>> sequence = nullptr; ///< of a sequence: its elements as indices into values
     bool isFloat = true;  ///< a gradient can flow through it; set before unused ops go, and their values with them
   };
   /// An imported (or failed) node: how values depend on each other.
@@ -55,7 +58,6 @@ private:
   void importGraph(Scope &scope, llvm::ArrayRef<std::string> wanted);
   std::vector<const onnx::NodeProto *> orderNodes(Scope &scope, llvm::ArrayRef<std::string> wanted);
   void importNode(Scope &scope, const onnx::NodeProto &node);
-  void importIf(Scope &scope, const onnx::NodeProto &node);
   void addNodeProblem(const onnx::NodeProto &node, ProblemKind kind, const llvm::Twine &reason);
   mlir::Value initializerValue(int index, bool folded);
   mlir::Value constantOf(const TensorSource &source, mlir::Location loc);
@@ -64,6 +66,24 @@ private:
   void addInputs();
   void returnOutputs(llvm::ArrayRef<std::string> wanted);
   void dropUnused();
+
+  // ControlFlow.cpp: If, Loop, Scan and sequences, all of them known at compile time
+  using Indices = std::vector<int>;
+  void importControlFlow(Scope &scope, const onnx::NodeProto &node);
+  Indices importIf(Scope &scope, const onnx::NodeProto &node, const Indices &inputs);
+  Indices importLoop(Scope &scope, const onnx::NodeProto &node, const Indices &inputs);
+  Indices importScan(Scope &scope, const onnx::NodeProto &node, const Indices &inputs);
+  Indices importBody(Scope &inner, const onnx::NodeProto &node);
+  // Sequences.cpp
+  Indices importSequence(Scope &scope, const onnx::NodeProto &node, const Indices &inputs);
+  Indices splitToSequence(Scope &scope, const onnx::NodeProto &node, const Indices &inputs);
+  std::optional<size_t> positionInSequence(const onnx::NodeProto &node, const Indices &inputs, size_t operand, size_t end);
+  int sequenceOf(Indices elements);
+  int integers(Scope &scope, llvm::ArrayRef<int64_t> values, bool scalar = false);
+  int synthesize(Scope &scope, const onnx::NodeProto &from, llvm::StringRef op, const Indices &inputs, int64_t axis);
+  int elementAt(Scope &scope, const onnx::NodeProto &from, int value, int64_t axis, int64_t position);
+  int stack(Scope &scope, const onnx::NodeProto &from, const Indices &elements, int64_t axis);
+  mlir::DenseElementsAttr knownValue(int index) const;
 
   // Roles.cpp
   void findFoldable(llvm::ArrayRef<std::string> wanted);
@@ -88,6 +108,7 @@ private:
   std::vector<bool> foldable, readAtCompileTime; ///< per initializer
   llvm::DenseMap<mlir::Value, int> argumentInitializer;
   llvm::DenseMap<int, const onnx::NodeProto *> unproduced; ///< results that a rule did not compute
+  std::vector<std::shared_ptr<onnx::NodeProto>> synthesized; ///< nodes that are in no file, kept for problems found later
   ImportedModel result;
 };
 

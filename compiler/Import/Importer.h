@@ -14,6 +14,9 @@ class DialectRegistry;
 
 namespace gmc {
 
+/// The operators of control flow and sequences, which are imported by other means than a rule.
+bool isControlFlow(llvm::StringRef op);
+
 struct ImportOptions {
   /// The micro-batch: bound to the symbolic first dimension of every input.
   std::optional<int64_t> batch;

@@ -199,7 +199,7 @@ static Json describe(const OnnxModel &model, const ModelOptions &options, const 
     json["ops"].push_back({{"op", op.second},
                            {"domain", op.first},
                            {"count", count},
-                           {"supported", op.second == "If" || registry.find(op.second, op.first)}});
+                           {"supported", isControlFlow(op.second) || registry.find(op.second, op.first)}});
   json["unsupported"] = Json::array();
   json["problems"] = Json::array();
   for (const Problem &problem : best.diagnostics.getProblems()) {
