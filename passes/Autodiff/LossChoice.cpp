@@ -52,6 +52,19 @@ static SmallVector<int64_t> squeezed(ArrayRef<int64_t> shape) {
   return llvm::to_vector(llvm::make_filter_range(shape, [](int64_t d) { return d != 1; }));
 }
 
+int64_t classAxisOf(ArrayRef<int64_t> scores, ArrayRef<ArrayRef<int64_t>> inputs) {
+  if (scores.size() != 3)
+    return 1;
+  // [batch, classes, length] is what a network over [batch, channels, length] makes of it: the length is the input's, and
+  // no input has a dimension of the other size.
+  bool keepsLength = false, classesAreNew = true;
+  for (ArrayRef<int64_t> input : inputs) {
+    keepsLength |= input.size() == 3 && input[2] == scores[2];
+    classesAreNew &= !llvm::is_contained(input.drop_front(input.empty() ? 0 : 1), scores[1]);
+  }
+  return keepsLength && classesAreNew && scores[1] > 1 ? 1 : 2;
+}
+
 /// Label type and class axis of a cross-entropy over `scores`.
 static LogicalResult chooseClasses(func::FuncOp forward, const TrainingOptions &options, RankedTensorType scores,
                                    LossChoice &choice) {
@@ -59,7 +72,7 @@ static LogicalResult chooseClasses(func::FuncOp forward, const TrainingOptions &
   if (rank < 2)
     return choiceError(forward, options) << "cross-entropy takes scores [batch, classes, ...], output '"
                                          << resultName(forward, choice.output) << "' is " << scores;
-  choice.classAxis = rank == 3 ? 2 : 1;
+  choice.classAxis = rank == 3 ? 2 : 1; // what a given label decides otherwise only where it has to
   int64_t other = rank == 3 ? 1 : rank - 1;
   Type index = IntegerType::get(forward.getContext(), 64);
   if (options.labelType) {
@@ -81,6 +94,11 @@ static LogicalResult chooseClasses(func::FuncOp forward, const TrainingOptions &
     choice.label = options.labelType;
     return success();
   }
+  SmallVector<ArrayRef<int64_t>> inputs;
+  for (unsigned i = 0; i < forward.getNumArguments(); ++i)
+    if (argRole(forward, i) == "input")
+      inputs.push_back(cast<RankedTensorType>(forward.getArgumentTypes()[i]).getShape());
+  choice.classAxis = classAxisOf(scores.getShape(), inputs);
   choice.label = RankedTensorType::get(withoutAxis(scores.getShape(), choice.classAxis), index);
   return success();
 }

@@ -51,6 +51,10 @@ struct TrainingNotes {
   std::vector<std::string> notes;  ///< things to tell the user
 };
 
+/// The class axis of a cross-entropy over scores of this shape while no label is known: 1, for rank 3 the last, unless the
+/// shapes of the graph's inputs say that the last is their length.
+int64_t classAxisOf(llvm::ArrayRef<int64_t> scores, llvm::ArrayRef<llvm::ArrayRef<int64_t>> inputs);
+
 /// Adds @micro to the module of `forward` (which stays as it is):
 ///   (inputs, label, valid_samples, rng, parameters, constants, states)
 ///     -> (loss_sum tensor<1xT>, valid_count tensor<1xT>, gradients, states)

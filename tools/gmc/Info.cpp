@@ -11,6 +11,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "nlohmann/json.hpp"
 #include "onnx/onnx_pb.h"
+#include "passes/Autodiff/Training.h"
 #include "tools/gmc/Options.h"
 #include <map>
 
@@ -23,6 +24,7 @@ struct Attempt {
   Diagnostics diagnostics;
   ImportedModel imported;
   std::vector<std::pair<std::string, std::vector<int64_t>>> outputs; ///< static shapes, when the import succeeded
+  std::vector<std::vector<int64_t>> inputs;                          ///< likewise
 };
 } // namespace
 
@@ -31,6 +33,9 @@ static Attempt attempt(mlir::MLIRContext &context, const OnnxModel &model, const
   result.imported = importModel(context, model, options, result.diagnostics);
   if (result.imported.module) {
     auto function = result.imported.module->lookupSymbol<mlir::func::FuncOp>("forward");
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      if (argRole(function, i) == "input")
+        result.inputs.push_back(llvm::cast<mlir::RankedTensorType>(function.getArgumentTypes()[i]).getShape().vec());
     for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
       result.outputs.emplace_back(function.getResultAttrOfType<mlir::StringAttr>(i, "nn.name").str(),
                                   llvm::cast<mlir::RankedTensorType>(type).getShape().vec());
@@ -104,10 +109,12 @@ static Json labelJson(const OnnxModel &model, const ModelOptions &options, const
   auto [kind, ignored] = llvm::StringRef(options.loss).split(':');
   std::vector<Json> dims;
   bool known = false;
+  std::optional<int64_t> classAxis;
   for (const auto &[name, shape] : best.outputs)
     if (name == output) {
       known = true;
       dims.assign(shape.begin(), shape.end());
+      classAxis = classAxisOf(shape, std::vector<llvm::ArrayRef<int64_t>>(best.inputs.begin(), best.inputs.end()));
     }
   // The file's symbols say more than the sizes that were tried.
   if (port.hasShape && (!known || dims.size() == port.dims.size())) {
@@ -140,7 +147,7 @@ static Json labelJson(const OnnxModel &model, const ModelOptions &options, const
   label["loss"] = crossEntropy ? "cross-entropy" : kind.str();
   label["dtype"] = crossEntropy ? Json({"int32", "int64"}) : Json("float32");
   if (crossEntropy && dims.size() >= 2)
-    dims.erase(dims.begin() + (dims.size() == 3 ? 2 : 1));
+    dims.erase(dims.begin() + classAxis.value_or(dims.size() == 3 ? 2 : 1));
   label["shape"] = known ? Json(dims) : Json(nullptr);
   return label;
 }

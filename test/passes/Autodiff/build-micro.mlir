@@ -79,3 +79,31 @@ func.func @forward(%x: tensor<2x4x3xf32> {nn.name = "x", nn.role = "input"},
   %loss = nn.reshape %m {shape = array<i64>} : (tensor<1xf32>) -> tensor<f32>
   return %loss : tensor<f32>
 }
+
+// -----
+
+// Scores [batch, classes, length] of inputs [batch, channels, length]: the classes are on axis 1.
+// CHECK-LABEL: func @micro
+// CHECK-SAME: %[[LABEL:[^:]*]]: tensor<2x9xi64> {nn.name = "label", nn.role = "label"}
+// CHECK: nn.softmax_cross_entropy %{{.*}}, %[[LABEL]] {{.*}}tensor<2x5x9xf32>
+// MSE-LABEL: func @micro
+func.func @forward(%x: tensor<2x3x9xf32> {nn.name = "x", nn.role = "input"},
+                   %w: tensor<5x3x1xf32> {nn.name = "w", nn.role = "parameter"})
+    -> (tensor<2x5x9xf32> {nn.name = "y", nn.role = "output"}) {
+  %y = nn.conv %x, %w {dilations = array<i64: 1>, pads = array<i64: 0, 0>, strides = array<i64: 1>} : (tensor<2x3x9xf32>, tensor<5x3x1xf32>) -> tensor<2x5x9xf32>
+  return %y : tensor<2x5x9xf32>
+}
+
+// -----
+
+// The other way round, the length comes first: the classes are on the last axis.
+// CHECK-LABEL: func @micro
+// CHECK-SAME: tensor<2x9xi64> {nn.name = "label", nn.role = "label"}
+// CHECK: nn.softmax_cross_entropy {{.*}}class_axis = 2{{.*}}tensor<2x9x5xf32>
+// MSE-LABEL: func @micro
+func.func @forward(%x: tensor<2x9x3xf32> {nn.name = "x", nn.role = "input"},
+                   %w: tensor<3x5xf32> {nn.name = "w", nn.role = "parameter"})
+    -> (tensor<2x9x5xf32> {nn.name = "y", nn.role = "output"}) {
+  %y = nn.matmul %x, %w : (tensor<2x9x3xf32>, tensor<3x5xf32>) -> tensor<2x9x5xf32>
+  return %y : tensor<2x9x5xf32>
+}
