@@ -76,6 +76,8 @@ void GraphImporter::returnOutputs(ArrayRef<std::string> wanted) {
     int index = lookup(top, name);
     if (index < 0 || values[index].failed)
       return;
+    if (values[index].sequence)
+      return diagnostics.unsupported("output '" + name + "' is a sequence");
     returned.push_back(values[index].value);
     types.push_back(returned.back().getType());
   }
