@@ -135,8 +135,9 @@ def FormKernelsPass : Pass<"form-kernels", "::mlir::ModuleOp"> {
 def EmitKernelsPass : Pass<"emit-kernels", "::mlir::ModuleOp"> {
   let summary = "Kernels from tensors to parallel loops over buffers";
   let description = [{
-    Replaces every `plan.kernel` function NAME by NAME_host on buffers: operands, results, workspaces. Its body is a sequence of
-    scf.parallel nests in scf, memref, arith and math; an elementwise cluster is one nest.
+    Replaces every `plan.kernel` function NAME by NAME_host (NAME_gpu) on buffers: operands, results, workspaces. Its body is a
+    sequence of nests in scf, memref, arith and math: scf.parallel, and for the GPU also gpu.launch, whose threads share memory,
+    barriers and shuffles. An elementwise cluster is one nest.
 
     ```mlir
     func.func private @k(%x: tensor<6xf32>) -> tensor<6xf32> attributes {plan.kernel} {
@@ -155,8 +156,10 @@ def EmitKernelsPass : Pass<"emit-kernels", "::mlir::ModuleOp"> {
     }
     ```
   }];
+  let options = [Option<"target", "target", "std::string", "\"host\"", "host or gpu">];
   let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect",
-                           "::mlir::math::MathDialect", "::mlir::vector::VectorDialect", "::mlir::LLVM::LLVMDialect"];
+                           "::mlir::math::MathDialect", "::mlir::vector::VectorDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::gpu::GPUDialect", "::mlir::NVVM::NVVMDialect"];
 }
 
 def DivideHostKernelsPass : Pass<"divide-host-kernels", "::mlir::ModuleOp"> {
@@ -167,6 +170,27 @@ def DivideHostKernelsPass : Pass<"divide-host-kernels", "::mlir::ModuleOp"> {
     loop; a one-dimensional nest is divided itself.
   }];
   let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
+}
+
+def DivideGpuKernelsPass : Pass<"divide-gpu-kernels", "::mlir::ModuleOp"> {
+  let summary = "Nests to functions that are GPU kernels";
+  let description = [{
+    Splits every function with top-level nests into one function per nest, NAME_0, NAME_1, .... That of an scf.parallel takes the
+    number of one iteration and computes it. That of a gpu.launch is what one thread does: ids are read from special registers,
+    buffers of the block are memref.global in address space 3.
+
+    ```mlir
+    gpu.launch blocks(%bx, %by, %bz) in (%gx = %c4, %gy = %c1, %gz = %c1)
+        threads(%tx, %ty, %tz) in (%nx = %c32, %ny = %c1, %nz = %c1) workgroup(%s : memref<32xf32, 3>) { ... }
+    // becomes
+    memref.global "private" @k_0_shared0 : memref<32xf32, 3> = uninitialized {alignment = 16 : i64}
+    func.func @k_0(%x: memref<128xf32> {llvm.noalias}) {
+      %0 = nvvm.read.ptx.sreg.ctaid.x range <i32, 0, 4> : i32
+      ...
+    ```
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::gpu::GPUDialect", "::mlir::NVVM::NVVMDialect"];
 }
 
 //===- Verifiers of the phase boundaries ------------------------------------------------------------------===//
@@ -228,8 +252,8 @@ def VerifyPlanPass : VerifierPass<"verify-plan"> {
 def VerifyLowerPass : VerifierPass<"verify-lower"> {
   let summary = "What the lower phase promises";
   let description = [{
-    From here on: the llvm dialect. Nothing calls malloc, free or a copy of whole tensors; what a kernel has on the stack is of a
-    fixed small size.
+    From here on: the llvm dialect, and nvvm for what LLVM has intrinsics for. Nothing calls malloc, free or a copy of whole
+    tensors; what a kernel has on the stack is of a fixed small size.
 
     ```mlir
     %0 = llvm.call @malloc(%n) : (i64) -> !llvm.ptr  // error: kernels work on views of the arena

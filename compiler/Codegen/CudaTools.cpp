@@ -50,7 +50,7 @@ std::string ptxFeature(uint32_t sm) {
          : sm >= 89  ? "+ptx78"
          : sm >= 86  ? "+ptx71"
          : sm >= 80  ? "+ptx70"
-                     : "+ptx63";
+                     : "+ptx65"; // m16n8k8 of f16
 }
 
 Expected<std::vector<char>> assemblePtx(StringRef ptx, uint32_t sm, StringRef ptxas) {

@@ -3,7 +3,9 @@
 #include "compiler/Codegen/GpuCodegen.h"
 #include "compiler/Codegen/HostCodegen.h"
 #include "compiler/Codegen/LowerKernels.h"
+#include "compiler/Codegen/LowerMma.h"
 #include "compiler/Codegen/ModelTables.h"
+#include "compiler/Codegen/SimKernels.h"
 #include "gmc/DeviceImage.h"
 #include "passes/Lowering/DivideGpuKernels.h"
 #include "llvm/ADT/StringSet.h"
@@ -13,6 +15,7 @@
 #include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/IntrinsicsNVPTX.h"
 #include "llvm/Linker/Linker.h"
+#include "llvm/Passes/PassBuilder.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
@@ -24,10 +27,16 @@ using namespace llvm;
 namespace gmc {
 
 static constexpr int64_t kThreadsPerBlock = 256;
+static constexpr uint64_t kOperandAlignment = 16;
 
 static Error failure(const Twine &message) { return createStringError(message.str()); }
 
-static int64_t threadsOf(int64_t extent) { return std::clamp<int64_t>((extent + 31) / 32 * 32, 32, kThreadsPerBlock); }
+static int64_t threadsOf(const GpuLaunch &launch) {
+  return launch.threads ? launch.threads : std::clamp<int64_t>((launch.extent + 31) / 32 * 32, 32, kThreadsPerBlock);
+}
+static int64_t blocksOf(const GpuLaunch &launch) {
+  return launch.threads ? launch.extent : (launch.extent + threadsOf(launch) - 1) / threadsOf(launch);
+}
 
 /// The kernel NAME(buffers...) around NAME_body(buffers..., iteration): thread `ctaid * ntid + tid` computes that iteration, threads
 /// past the end do nothing.
@@ -38,14 +47,12 @@ static Function *wrapKernel(Function *body, const GpuLaunch &launch) {
   SmallVector<Type *> types(body->getFunctionType()->params().drop_back());
   auto *kernel = Function::Create(FunctionType::get(Type::getVoidTy(context), types, false),
                                   GlobalValue::ExternalLinkage, launch.function, module);
-  for (unsigned i = 0; i < types.size(); ++i)
-    kernel->addParamAttr(i, Attribute::NoAlias);
   auto *entry = BasicBlock::Create(context, "entry", kernel), *inside = BasicBlock::Create(context, "inside", kernel),
        *done = BasicBlock::Create(context, "done", kernel);
   IRBuilder<> b(entry);
   auto read = [&](Intrinsic::ID id) { return b.CreateZExt(b.CreateIntrinsic(b.getInt32Ty(), id, {}), b.getInt64Ty()); };
   Value *index = b.CreateNUWAdd(b.CreateNUWMul(read(Intrinsic::nvvm_read_ptx_sreg_ctaid_x),
-                                               b.getInt64(threadsOf(launch.extent))),
+                                               b.getInt64(threadsOf(launch))),
                                 read(Intrinsic::nvvm_read_ptx_sreg_tid_x));
   b.CreateCondBr(b.CreateICmpULT(index, b.getInt64(launch.extent)), inside, done);
   b.SetInsertPoint(inside);
@@ -62,76 +69,32 @@ static Function *wrapKernel(Function *body, const GpuLaunch &launch) {
   return kernel;
 }
 
-//===- sim ----------------------------------------------------------------------------------------------===//
-
-/// PART(buffers..., begin, end): runs `kernel` for every thread of blocks begin..end - 1. Kernels have neither barriers nor
-/// shuffles (checked), so thread after thread is exact.
-static Expected<Function *> simulateKernel(Function *kernel, const GpuLaunch &launch) {
-  LLVMContext &context = kernel->getContext();
-  Module &module = *kernel->getParent();
-  auto *i32 = Type::getInt32Ty(context), *i64 = Type::getInt64Ty(context);
-  SmallVector<Type *> types(kernel->getFunctionType()->params());
-  auto create = [&](ArrayRef<Type *> extra, const Twine &name) {
-    SmallVector<Type *> all(types);
-    all.append(extra.begin(), extra.end());
-    auto *f = Function::Create(FunctionType::get(Type::getVoidTy(context), all, false), GlobalValue::InternalLinkage,
-                               name, module);
-    for (unsigned i = 0; i < types.size(); ++i)
-      f->addParamAttr(i, Attribute::NoAlias);
-    return f;
-  };
-  Function *thread = create({i32, i32}, kernel->getName() + "_thread");
-  ValueToValueMapTy map;
-  for (unsigned i = 0; i < types.size(); ++i)
-    map[kernel->getArg(i)] = thread->getArg(i);
-  SmallVector<ReturnInst *> returns;
-  CloneFunctionInto(thread, kernel, map, CloneFunctionChangeType::LocalChangesOnly, returns);
-  thread->setLinkage(GlobalValue::InternalLinkage);
-  thread->addFnAttr(Attribute::AlwaysInline);
-  for (Instruction &instruction : make_early_inc_range(instructions(thread))) {
-    auto *call = dyn_cast<IntrinsicInst>(&instruction);
-    if (!call || !call->getCalledFunction()->getName().starts_with("llvm.nvvm."))
-      continue;
-    if (call->getIntrinsicID() == Intrinsic::nvvm_read_ptx_sreg_ctaid_x)
-      call->replaceAllUsesWith(thread->getArg(types.size()));
-    else if (call->getIntrinsicID() == Intrinsic::nvvm_read_ptx_sreg_tid_x)
-      call->replaceAllUsesWith(thread->getArg(types.size() + 1));
-    else
-      return failure("kernel " + kernel->getName() + " uses " + call->getCalledFunction()->getName() +
-                     ", which the sim target cannot run");
-    call->eraseFromParent();
+/// The kernel of a launch, from the function that divideGpuKernel made of its nest.
+static Function *formKernel(Module &module, const GpuLaunch &launch) {
+  Function *kernel = module.getFunction(launch.function);
+  if (!launch.threads)
+    kernel = wrapKernel(kernel, launch);
+  for (Argument &argument : kernel->args()) {
+    argument.addAttr(Attribute::NoAlias);
+    argument.addAttr(Attribute::getWithAlignment(module.getContext(), Align(kOperandAlignment)));
   }
-  Function *part = create({i64, i64}, kernel->getName() + "_blocks");
-  Value *begin = part->getArg(types.size()), *end = part->getArg(types.size() + 1);
-  auto *entry = BasicBlock::Create(context, "entry", part), *blocks = BasicBlock::Create(context, "blocks", part),
-       *threads = BasicBlock::Create(context, "threads", part), *next = BasicBlock::Create(context, "next", part),
-       *done = BasicBlock::Create(context, "done", part);
-  IRBuilder<> b(entry);
-  b.CreateCondBr(b.CreateICmpSLT(begin, end), blocks, done);
-  b.SetInsertPoint(blocks);
-  PHINode *block = b.CreatePHI(i64, 2);
-  block->addIncoming(begin, entry);
-  b.CreateBr(threads);
-  b.SetInsertPoint(threads);
-  PHINode *lane = b.CreatePHI(i32, 2);
-  lane->addIncoming(b.getInt32(0), blocks);
-  SmallVector<Value *> arguments;
-  for (unsigned i = 0; i < types.size(); ++i)
-    arguments.push_back(part->getArg(i));
-  arguments.push_back(b.CreateTrunc(block, i32));
-  arguments.push_back(lane);
-  b.CreateCall(thread, arguments);
-  Value *nextLane = b.CreateAdd(lane, b.getInt32(1));
-  lane->addIncoming(nextLane, threads);
-  b.CreateCondBr(b.CreateICmpSLT(nextLane, b.getInt32(threadsOf(launch.extent))), threads, next);
-  b.SetInsertPoint(next);
-  Value *nextBlock = b.CreateAdd(block, b.getInt64(1));
-  block->addIncoming(nextBlock, next);
-  b.CreateCondBr(b.CreateICmpSLT(nextBlock, end), blocks, done);
-  b.SetInsertPoint(done);
-  b.CreateRetVoid();
-  kernel->eraseFromParent();
-  return part;
+  kernel->addFnAttr("nvvm.maxntid", std::to_string(threadsOf(launch)));
+  // What a cooperative nest keeps in registers it counts on: ptxas spills some for more blocks on a processor, unless told that
+  // one will do.
+  if (launch.threads)
+    kernel->addFnAttr("nvvm.minctasm", "1");
+  return kernel;
+}
+
+/// Vector accesses rely on it; offsets in plans are multiples of more.
+static Error checkOperands(const ModelImage &image) {
+  for (const ImageProgram &program : image.programs)
+    for (const ImageStep &step : program.steps)
+      for (uint64_t offset : step.operands)
+        if (offset % kOperandAlignment)
+          return failure("an operand of " + step.use.kernel + " is at offset " + Twine(offset) + ", not a multiple of " +
+                         Twine(kOperandAlignment));
+  return Error::success();
 }
 
 //===- cuda ---------------------------------------------------------------------------------------------===//
@@ -266,6 +229,7 @@ static Expected<std::string> emitPtx(const Module &kernels, uint32_t sm, const s
   for (Function &f : *module)
     if (!f.isDeclaration() && f.hasExternalLinkage())
       f.setCallingConv(CallingConv::PTX_Kernel);
+  lowerMma(*module, sm);
   useLibdevice(*module);
   if (Error error = linkLibdevice(*module, libdevice))
     return std::move(error);
@@ -303,6 +267,26 @@ static std::string packImage(ArrayRef<std::pair<GmcImageEntry, std::string>> cod
   return image;
 }
 
+/// Checks every access, as `clang -fsanitize=address` does.
+static void sanitizeModule(Module &module, TargetMachine &machine) {
+  for (Function &f : module)
+    if (!f.isDeclaration())
+      f.addFnAttr(Attribute::SanitizeAddress);
+  LoopAnalysisManager loops;
+  FunctionAnalysisManager functions;
+  CGSCCAnalysisManager sccs;
+  ModuleAnalysisManager modules;
+  PassBuilder builder(&machine);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(sccs);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, sccs, modules);
+  ModulePassManager passes;
+  cantFail(builder.parsePassPipeline(passes, "asan"));
+  passes.run(module, modules);
+}
+
 Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, const ModelImage &image,
                                                       const GpuCodegenOptions &options) {
   bool sim = image.target == GMC_TARGET_SIM;
@@ -321,10 +305,20 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
   std::map<KernelKey, SmallVector<GpuLaunch>> uses;
   LLVMContext context;
   auto kernels = lowerKernels(module, image, KernelTarget::Gpu, context,
-                              [&](mlir::func::FuncOp kernel, const KernelKey &key) { uses[key] = divideGpuKernel(kernel); },
+                              [&](mlir::func::FuncOp kernel, const KernelKey &key) -> llvm::LogicalResult {
+                                auto launches = divideGpuKernel(kernel);
+                                if (failed(launches))
+                                  return llvm::LogicalResult::failure();
+                                uses[key] = std::move(*launches);
+                                return llvm::success();
+                              },
                               options.onLowered);
   if (!kernels)
     return kernels.takeError();
+  if (Error error = checkOperands(image))
+    return std::move(error);
+  for (GlobalVariable &global : (*kernels)->globals()) // shared memory
+    global.setLinkage(GlobalValue::InternalLinkage);
   auto machine = createHostMachine(sim ? portableHostArch() : "x86-64", 2);
   if (!machine)
     return machine.takeError();
@@ -334,22 +328,22 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
   tables.setDataLayout((*machine)->createDataLayout());
 
   std::map<KernelKey, std::vector<LaunchEntry>> entries;
-  for (auto &[key, launches] : uses)
+  for (auto &[key, launches] : uses) {
+    std::vector<LaunchEntry> &list = entries[key]; // none for tensors without elements
     for (const GpuLaunch &launch : launches) {
-      Function *kernel = wrapKernel((*kernels)->getFunction(launch.function), launch);
-      int64_t threads = threadsOf(launch.extent);
-      kernel->addFnAttr("nvvm.maxntid", std::to_string(threads));
-      LaunchEntry entry{nullptr, launch.function, (launch.extent + threads - 1) / threads, threads, 0};
+      Function *kernel = formKernel(**kernels, launch);
+      LaunchEntry entry{nullptr, launch.function, blocksOf(launch), threadsOf(launch), 0};
       if (entry.extent > INT32_MAX)
         return failure("kernel " + launch.function + " has more blocks than a launch may have: use a smaller --micro-batch");
       if (sim) {
-        auto part = simulateKernel(kernel, launch);
-        if (!part)
-          return part.takeError();
-        entry.function = emitEntry(*part);
+        auto function = simulateKernel(kernel, threadsOf(launch), options.sanitize);
+        if (!function)
+          return function.takeError();
+        entry.function = *function;
       }
-      entries[key].push_back(std::move(entry));
+      list.push_back(std::move(entry));
     }
+  }
   std::string deviceImage;
   if (!sim) {
     std::vector<std::pair<GmcImageEntry, std::string>> codes;
@@ -378,6 +372,8 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
     return entries.at({use.kernel, use.aliases});
   }, deviceImage);
   optimizeModule(tables, **machine, 2);
+  if (options.sanitize)
+    sanitizeModule(tables, **machine);
   if (options.emit != GpuCodegenOptions::Emit::Object)
     return printLlvm(tables);
   return emitMachineCode(tables, **machine, CodeGenFileType::ObjectFile);

@@ -15,17 +15,17 @@ struct GpuCodegenOptions {
   CudaTools tools;                ///< cuda only
   enum class Emit { Object, Llvm, Ptx } emit = Emit::Object;
   LoweredHook onLowered; ///< sees the kernels in the llvm dialect, and may refuse them
+  bool sanitize = false; ///< sim: instrument for AddressSanitizer, gaps between shared buffers included
 };
 
-/// Lowers the kernels that `image` uses for image.target, cuda or sim, and emits them with `gmc_model`. One thread computes one
-/// iteration of a nest; launches are blocks of up to 256 threads.
+/// Lowers the kernels that `image` uses for image.target, cuda or sim, and emits them with `gmc_model`. In a parallel nest one
+/// thread computes one iteration, and launches are blocks of up to 256 threads; a cooperative nest brings its own blocks.
 ///
 /// cuda: the object holds tables only; GmcModel.image holds PTX of the lowest of `archs` and, with ptxas, a cubin for each
 /// (runtime/include/gmc/DeviceImage.h). Mathematical functions come from libdevice: an error when it is needed and not
 /// there, or when any other function is left undefined.
 ///
-/// sim: the same LLVM IR with the reads of block and thread indices replaced by loop variables, compiled for CPUs like this machine's.
-/// GmcLaunch.fn computes blocks [begin, end). Kernels that use another device instruction are an error.
+/// sim: the same LLVM IR compiled for CPUs like this machine's (SimKernels.h). GmcLaunch.fn computes blocks [begin, end).
 ///
 /// Emit::Llvm and Emit::Ptx return the kernels as text (of the lowest architecture) instead of an object.
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, const ModelImage &image,

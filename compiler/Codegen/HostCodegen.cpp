@@ -55,6 +55,7 @@ llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitHostObject(ModuleOp modu
   llvm::LLVMContext context;
   auto code = lowerKernels(module, image, KernelTarget::Host, context, [&](func::FuncOp kernel, const KernelKey &key) {
     uses[key] = divideHostKernel(kernel);
+    return success();
   }, options.onLowered);
   if (!code)
     return code.takeError();
@@ -66,12 +67,14 @@ llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitHostObject(ModuleOp modu
   llvmModule.setDataLayout((*machine)->createDataLayout());
 
   std::map<KernelKey, std::vector<LaunchEntry>> entries;
-  for (auto &[key, launches] : uses)
+  for (auto &[key, launches] : uses) {
+    std::vector<LaunchEntry> &list = entries[key]; // none for tensors without elements
     for (HostLaunch &launch : launches) {
       llvm::Function *part = llvmModule.getFunction(launch.function);
       part->addFnAttr("prefer-vector-width", "512");
-      entries[key].push_back({emitEntry(part), launch.function, launch.extent, launch.grain, 0});
+      list.push_back({emitEntry(part), launch.function, launch.extent, launch.grain, 0});
     }
+  }
   emitModelTables(llvmModule, image, [&](const KernelUse &use) -> const std::vector<LaunchEntry> & {
     return entries.at({use.kernel, use.aliases});
   });

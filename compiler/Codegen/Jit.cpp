@@ -1,9 +1,11 @@
 //===- Jit.cpp - runs a pure nn function in this process, on the host target ----------------------------===//
 
 #include "compiler/Codegen/Jit.h"
+#include "compiler/Codegen/GpuCodegen.h"
 #include "compiler/Pipeline/KernelGraph.h"
 #include "compiler/Planning/Packing.h"
 #include "dialects/NN/Tensor.h"
+#include "gmc/Sim.h"
 #include "passes/Fusion/FormKernels.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include <cstdlib>
@@ -91,6 +93,20 @@ static Placement place(const KernelGraph &graph) {
   return placement;
 }
 
+llvm::Error defineSimRuntime(llvm::orc::LLJIT &jit) {
+  llvm::orc::SymbolMap symbols;
+  auto define = [&](StringRef name, auto *function) {
+    symbols[jit.mangleAndIntern(name)] = {llvm::orc::ExecutorAddr::fromPtr(function), llvm::JITSymbolFlags::Exported};
+  };
+  define("gmc_sim_run", &gmc_sim_run);
+  define("gmc_sim_barrier", &gmc_sim_barrier);
+  define("gmc_sim_sync_warp", &gmc_sim_sync_warp);
+  define("gmc_sim_shuffle", &gmc_sim_shuffle);
+  define("gmc_sim_ballot", &gmc_sim_ballot);
+  define("gmc_sim_mma", &gmc_sim_mma);
+  return jit.getMainJITDylib().define(llvm::orc::absoluteSymbols(std::move(symbols)));
+}
+
 llvm::Expected<std::unique_ptr<JitProgram>> JitProgram::compile(func::FuncOp function, const JitOptions &options) {
   OwningOpRef<ModuleOp> module = ModuleOp::create(function.getLoc());
   OpBuilder b = OpBuilder::atBlockEnd(module->getBody());
@@ -104,7 +120,7 @@ llvm::Expected<std::unique_ptr<JitProgram>> JitProgram::compile(func::FuncOp fun
     if (failed(formKernels(copy, {options.fuse})))
       return llvm::createStringError("forming kernels: " + diagnostics);
   }
-  KernelGraph graph = KernelGraph::build(copy, KernelTarget::Host);
+  KernelGraph graph = KernelGraph::build(copy, options.sim ? KernelTarget::Gpu : KernelTarget::Host);
   Placement placement = place(graph);
 
   ModelImage image;
@@ -124,7 +140,9 @@ llvm::Expected<std::unique_ptr<JitProgram>> JitProgram::compile(func::FuncOp fun
         step.operands.push_back(placement.offset[s]);
     llvm::append_range(step.operands, placement.workspaces[n]);
   }
-  auto object = emitHostObject(*module, image, options.codegen);
+  if (options.sim)
+    image.target = GMC_TARGET_SIM;
+  auto object = options.sim ? emitGpuObject(*module, image, {}) : emitHostObject(*module, image, options.codegen);
   if (!object)
     return object.takeError();
   auto impl = std::make_unique<Impl>();
@@ -137,6 +155,9 @@ llvm::Expected<std::unique_ptr<JitProgram>> JitProgram::compile(func::FuncOp fun
   if (!process)
     return process.takeError();
   impl->jit->getMainJITDylib().addGenerator(std::move(*process));
+  if (options.sim)
+    if (auto error = defineSimRuntime(*impl->jit))
+      return error;
   if (auto error = impl->jit->addObjectFile(std::move(*object)))
     return error;
   auto symbol = impl->jit->lookup("gmc_model");

@@ -1,4 +1,4 @@
-//===- Jit.h - runs a pure nn function in this process, on the host target --------------------*- C++ -*-===//
+//===- Jit.h - runs a pure nn function in this process ----------------------------------------*- C++ -*-===//
 #ifndef GMC_COMPILER_CODEGEN_JIT_H
 #define GMC_COMPILER_CODEGEN_JIT_H
 
@@ -6,11 +6,16 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/Support/Error.h"
 
+namespace llvm::orc {
+class LLJIT;
+}
+
 namespace gmc {
 
 struct JitOptions {
   HostCodegenOptions codegen{.optLevel = 2};
   bool fuse = true;
+  bool sim = false; ///< the GPU's kernels, as the sim target runs them
   int threads = 0; ///< 0: this machine's cores
 };
 
@@ -41,6 +46,9 @@ private:
   explicit JitProgram(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl;
 };
+
+/// Lets code in `jit` that simulateKernel made find the functions of gmc/Sim.h.
+llvm::Error defineSimRuntime(llvm::orc::LLJIT &jit);
 
 } // namespace gmc
 

@@ -5,7 +5,9 @@
 #include "passes/Fusion/FormKernels.h"
 #include "passes/Lowering/EmitKernels.h"
 #include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
@@ -15,6 +17,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "mlir/Transforms/Passes.h"
@@ -149,11 +152,34 @@ void optimizeModule(llvm::Module &module, llvm::TargetMachine &machine, int leve
   builder.buildPerModuleDefaultPipeline(opt).run(module, modules);
 }
 
+llvm::Expected<std::unique_ptr<llvm::Module>> translateKernels(ModuleOp module, llvm::LLVMContext &llvmContext,
+                                                               const LoweredHook &onLowered) {
+  MLIRContext *context = module.getContext();
+  std::string diagnostics;
+  ScopedDiagnosticHandler handler(context, [&](Diagnostic &d) {
+    diagnostics += d.str() + "\n";
+    return success();
+  });
+  if (failed(verify(module)) || failed(lowerToLlvmDialect(module)))
+    return failure("lowering kernels to LLVM: " + diagnostics);
+  if (onLowered && failed(onLowered(module)))
+    return failure("lowered kernels are not what the lower phase promises: " + diagnostics);
+  registerBuiltinDialectTranslation(*context);
+  registerLLVMDialectTranslation(*context);
+  registerNVVMDialectTranslation(*context);
+  auto llvmModule = translateModuleToLLVMIR(module, llvmContext, "gmc");
+  if (!llvmModule)
+    return failure("translating kernels to LLVM IR: " + diagnostics);
+  return std::move(llvmModule);
+}
+
 llvm::Expected<std::unique_ptr<llvm::Module>>
 lowerKernels(ModuleOp module, const ModelImage &image, KernelTarget target, llvm::LLVMContext &llvmContext,
-             llvm::function_ref<void(func::FuncOp, const KernelKey &)> divide, const LoweredHook &onLowered) {
+             llvm::function_ref<LogicalResult(func::FuncOp, const KernelKey &)> divide,
+             const LoweredHook &onLowered) {
   // Kernels are emitted into a module of their own, which starts as a copy of the plan.kernel functions.
   MLIRContext *context = module.getContext();
+  context->loadDialect<gpu::GPUDialect, NVVM::NVVMDialect>();
   OwningOpRef<ModuleOp> work = ModuleOp::create(module.getLoc());
   OpBuilder b = OpBuilder::atBlockEnd(work->getBody());
   for (auto kernel : module.getOps<func::FuncOp>())
@@ -178,21 +204,13 @@ lowerKernels(ModuleOp module, const ModelImage &image, KernelTarget target, llvm
       auto emitted = emitKernel(kernel, name, target, step.use.aliases);
       if (failed(emitted))
         return failure("emitting " + step.use.kernel + ": " + diagnostics);
-      divide(*emitted, *it);
+      if (failed(divide(*emitted, *it)))
+        return failure("dividing " + step.use.kernel + ": " + diagnostics);
     }
   for (auto kernel : llvm::make_early_inc_range(work->getOps<func::FuncOp>()))
     if (kernel->hasAttr(kKernelAttr))
       kernel.erase();
-  if (failed(verify(*work)) || failed(lowerToLlvmDialect(*work)))
-    return failure("lowering kernels to LLVM: " + diagnostics);
-  if (onLowered && failed(onLowered(*work)))
-    return failure("lowered kernels are not what the lower phase promises: " + diagnostics);
-  registerBuiltinDialectTranslation(*context);
-  registerLLVMDialectTranslation(*context);
-  auto llvmModule = translateModuleToLLVMIR(*work, llvmContext, "gmc");
-  if (!llvmModule)
-    return failure("translating kernels to LLVM IR: " + diagnostics);
-  return std::move(llvmModule);
+  return translateKernels(*work, llvmContext, onLowered);
 }
 
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createHostMachine(StringRef name, int optLevel) {

@@ -26,7 +26,12 @@ using KernelKey = std::pair<std::string, std::vector<int>>;
 /// kernels in the llvm dialect and may refuse them.
 llvm::Expected<std::unique_ptr<llvm::Module>>
 lowerKernels(mlir::ModuleOp module, const ModelImage &image, KernelTarget target, llvm::LLVMContext &context,
-             llvm::function_ref<void(mlir::func::FuncOp, const KernelKey &)> divide, const LoweredHook &onLowered = {});
+             llvm::function_ref<llvm::LogicalResult(mlir::func::FuncOp, const KernelKey &)> divide,
+             const LoweredHook &onLowered = {});
+
+/// LLVM IR of `module`, which holds kernels as lowerKernels' `divide` leaves them; it is lowered in place.
+llvm::Expected<std::unique_ptr<llvm::Module>> translateKernels(mlir::ModuleOp module, llvm::LLVMContext &context,
+                                                               const LoweredHook &onLowered = {});
 
 /// The machine code is for: this process's kind of CPU with the features of `arch`.
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createHostMachine(llvm::StringRef arch, int optLevel);

@@ -1,5 +1,6 @@
 #include "dialects/Interfaces/KernelBuilder.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -40,6 +41,19 @@ void KernelBuilder::parallel(ArrayRef<int64_t> extents, Body body) {
   bool scalar = extents.empty();
   scf::ParallelOp::create(builder, loc, lower, upper, step,
                           [&](OpBuilder &b, Location l, ValueRange ivs) { body(b, l, scalar ? ValueRange{} : ivs); });
+}
+
+void KernelBuilder::cooperative(ArrayRef<int64_t> blocks, int64_t threads, BlockBody body) {
+  int64_t count = 1;
+  for (int64_t extent : blocks)
+    count *= extent;
+  Value one = kb::idx(builder, loc, 1);
+  auto launch = gpu::LaunchOp::create(builder, loc, kb::idx(builder, loc, count), one, one,
+                                      kb::idx(builder, loc, threads), one, one);
+  OpBuilder b = OpBuilder::atBlockEnd(&launch.getBody().front());
+  GpuBlock block(launch, threads);
+  body(b, loc, kb::delinearize(b, loc, block.block(), blocks), block);
+  gpu::TerminatorOp::create(b, loc);
 }
 
 Value KernelBuilder::load(OpBuilder &b, Location loc, unsigned i, ValueRange indices) {

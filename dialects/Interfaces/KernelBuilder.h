@@ -8,10 +8,14 @@
 //   * elements are read and written through load() and store(), so that elementwise neighbours can be fused in;
 //   * a nest is complete before the next one starts.
 //
+// For the GPU an op may emit another form, of cooperative nests: blocks of threads with shared memory, barriers and shuffles
+// (GpuBlock.h). Both kinds of nest mix freely, and each is one launch.
+//
 //===-----------------------------------------------------------------------------------------------------===//
 #ifndef GMC_DIALECTS_INTERFACES_KERNELBUILDER_H
 #define GMC_DIALECTS_INTERFACES_KERNELBUILDER_H
 
+#include "dialects/Interfaces/GpuBlock.h"
 #include "dialects/Interfaces/OpInterfaces.h"
 #include "mlir/IR/Value.h"
 
@@ -42,9 +46,16 @@ public:
   /// Emits a parallel nest over `extents`; the last dimension is the one to make contiguous in memory.
   void parallel(llvm::ArrayRef<int64_t> extents, Body body);
 
+  /// KernelTarget::Gpu only: a nest over `blocks` (row-major, at most 2^31 - 1 in all) of `threads` GPU threads each, a multiple of
+  /// 32 up to 1024. `body` is what one thread does, with the indices of its block. Shared memory is at most 48 KB a block.
+  using BlockBody = llvm::function_ref<void(mlir::OpBuilder &, mlir::Location, mlir::ValueRange, const GpuBlock &)>;
+  void cooperative(llvm::ArrayRef<int64_t> blocks, int64_t threads, BlockBody body);
+
   /// Reads element `indices` of operand i; writes element `indices` of result i.
   virtual mlir::Value load(mlir::OpBuilder &b, mlir::Location loc, unsigned i, mlir::ValueRange indices);
   virtual void store(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, unsigned i, mlir::ValueRange indices);
+  /// Whether store() to result i does nothing but write resultBuffer(i), which may then be written as vectors instead.
+  virtual bool storesPlainly(unsigned i) const { return true; }
 
   /// Sequential loop for iv in [lo, hi) step 1 (index values).
   static void loop(mlir::OpBuilder &b, mlir::Location loc, mlir::Value lo, mlir::Value hi,

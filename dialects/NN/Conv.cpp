@@ -3,6 +3,7 @@
 #include "dialects/NN/Conv.h"
 #include "compiler/Import/OpImport.h"
 #include "dialects/NN/ConvKernel.h"
+#include "dialects/NN/GpuGemm.h"
 #include "dialects/NN/Reduce.h"
 
 using namespace mlir;
@@ -135,13 +136,41 @@ int64_t ConvTransposeOp::getFlops() {
 }
 int64_t ConvWeightGradOp::getFlops() { return shapeOfConv(*this).flops(); }
 
+static bool gpuForm(Operation *op, KernelTarget target) {
+  return isGpuCode(op, target) && !elementTypeOf(op->getOperand(0)).isF64();
+}
+static bool gpuForm(Operation *op, KernelBuilder &kernel) {
+  return gpuForm(op, kernel.target()) && kernel.operandBuffer(0) && kernel.operandBuffer(1);
+}
+static SmallVector<int64_t> gpuWorkspace(Operation *op, KernelTarget target, function_ref<int64_t(Type)> bytes) {
+  int64_t needed = gpuForm(op, target) ? bytes(elementTypeOf(op->getOperand(0))) : 0;
+  return needed ? SmallVector<int64_t>{needed} : SmallVector<int64_t>{};
+}
+SmallVector<int64_t> ConvOp::getWorkspaceBytes(KernelTarget target) {
+  return gpuWorkspace(*this, target, [&](Type type) { return gpuConvWorkspace(type, ConvForm::Forward, shapeOfConv(*this)); });
+}
+SmallVector<int64_t> ConvTransposeOp::getWorkspaceBytes(KernelTarget target) {
+  return gpuWorkspace(*this, target, [&](Type type) { return gpuConvWorkspace(type, ConvForm::Transpose, shapeOfConv(*this)); });
+}
+SmallVector<int64_t> ConvWeightGradOp::getWorkspaceBytes(KernelTarget target) {
+  return gpuWorkspace(*this, target, [&](Type type) { return gpuConvWeightGradWorkspace(type, shapeOfConv(*this)); });
+}
+
 void ConvOp::emitKernel(KernelBuilder &kernel) {
-  emitConvKernel(kernel, ConvForm::Forward, shapeOfConv(*this), static_cast<bool>(getBias()));
+  ConvShape shape = shapeOfConv(*this);
+  if (!gpuForm(*this, kernel) || !emitGpuConv(kernel, ConvForm::Forward, shape, static_cast<bool>(getBias())))
+    emitConvKernel(kernel, ConvForm::Forward, shape, static_cast<bool>(getBias()));
 }
 void ConvTransposeOp::emitKernel(KernelBuilder &kernel) {
-  emitConvKernel(kernel, ConvForm::Transpose, shapeOfConv(*this), static_cast<bool>(getBias()));
+  ConvShape shape = shapeOfConv(*this);
+  if (!gpuForm(*this, kernel) || !emitGpuConv(kernel, ConvForm::Transpose, shape, static_cast<bool>(getBias())))
+    emitConvKernel(kernel, ConvForm::Transpose, shape, static_cast<bool>(getBias()));
 }
-void ConvWeightGradOp::emitKernel(KernelBuilder &kernel) { emitConvWeightGradKernel(kernel, shapeOfConv(*this)); }
+void ConvWeightGradOp::emitKernel(KernelBuilder &kernel) {
+  ConvShape shape = shapeOfConv(*this);
+  if (!gpuForm(*this, kernel) || !emitGpuConvWeightGrad(kernel, shape))
+    emitConvWeightGradKernel(kernel, shape);
+}
 
 //===- Gradients ----------------------------------------------------------------------------------------===//
 

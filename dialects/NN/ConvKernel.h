@@ -32,6 +32,13 @@ void emitConvWeightGradKernel(KernelBuilder &kernel, const ConvShape &shape);
 void emitConvTiles(KernelBuilder &kernel, ConvForm form, const ConvShape &shape, bool hasBias);
 void emitConvWeightGradTiles(KernelBuilder &kernel, const ConvShape &shape);
 
+/// GPU forms, on f32, bf16 and f16, accumulating in f32. False, with nothing emitted, for shapes that they do not fit.
+bool emitGpuConv(KernelBuilder &kernel, ConvForm form, const ConvShape &shape, bool hasBias);
+bool emitGpuConvWeightGrad(KernelBuilder &kernel, const ConvShape &shape);
+/// Bytes of their workspace, 0 for none.
+int64_t gpuConvWorkspace(mlir::Type element, ConvForm form, const ConvShape &shape);
+int64_t gpuConvWeightGradWorkspace(mlir::Type element, const ConvShape &shape);
+
 } // namespace gmc::nn
 
 #endif

@@ -4,6 +4,7 @@
 #include "compiler/Import/OpImport.h"
 #include "dialects/NN/Elementwise.h"
 #include "dialects/NN/ElementwiseSupport.h"
+#include "dialects/NN/GpuGemm.h"
 #include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/Reduce.h"
 #include "dialects/NN/Tensor.h"
@@ -116,6 +117,8 @@ static bool usesVectors(MatmulOp op, KernelTarget target) {
 }
 
 SmallVector<int64_t> MatmulOp::getWorkspaceBytes(KernelTarget target) {
+  if (int64_t bytes = isGpuCode(*this, target) && gpuMatmulTiles(*this) ? gpuMatmulWorkspace(*this) : 0)
+    return {bytes};
   if (!usesVectors(*this, target))
     return {};
   MatmulShape shape(*this);
@@ -126,8 +129,12 @@ SmallVector<int64_t> MatmulOp::getWorkspaceBytes(KernelTarget target) {
 
 void MatmulOp::emitKernel(KernelBuilder &kernel) {
   // A splat constant has no buffer to take vectors from.
-  if (usesVectors(*this, kernel.target()) && kernel.operandBuffer(0) && kernel.operandBuffer(1))
-    return emitHostMatmul(*this, kernel);
+  if (kernel.operandBuffer(0) && kernel.operandBuffer(1)) {
+    if (usesVectors(*this, kernel.target()))
+      return emitHostMatmul(*this, kernel);
+    if (isGpuCode(*this, kernel.target()) && gpuMatmulTiles(*this))
+      return emitGpuMatmul(*this, kernel);
+  }
   bool ta = getTransposeA(), tb = getTransposeB();
   ArrayRef<int64_t> a = kernel.operandShape(0);
   int64_t k = a[a.size() - (ta ? 2 : 1)];

@@ -4,7 +4,9 @@
 #include "passes/Lowering/EmitKernels.h"
 #include "dialects/Interfaces/KernelBuilder.h"
 #include "dialects/NN/Tensor.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 using namespace mlir;
@@ -83,6 +85,10 @@ public:
       else if (isa<ScalarOpInterface>(out.getDefiningOp()) && out.getDefiningOp() != op && i == 0)
         memref::StoreOp::create(b, loc, read(b, loc, out, indices, result, value), buffer, indices);
     }
+  }
+
+  bool storesPlainly(unsigned i) const override {
+    return results[i] && (i > 0 || llvm::all_of(yielded, [&](Value v) { return v.getDefiningOp() == op; }));
   }
 
 private:
@@ -178,13 +184,18 @@ struct EmitKernelsPass : impl::EmitKernelsPassBase<EmitKernelsPass> {
   using Base::Base;
 
   void runOnOperation() override {
+    if (target != "host" && target != "gpu") {
+      getOperation().emitError("unknown target '") << target << "': host and gpu are known";
+      return signalPassFailure();
+    }
+    KernelTarget kind = target == "gpu" ? KernelTarget::Gpu : KernelTarget::Host;
     SmallVector<func::FuncOp> kernels;
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (function->hasAttr("plan.kernel"))
         kernels.push_back(function);
     for (func::FuncOp kernel : kernels) {
       SmallVector<int> aliases(kernel.getNumResults(), -1);
-      if (failed(emitKernel(kernel, (kernel.getName() + "_host").str(), KernelTarget::Host, aliases)))
+      if (failed(emitKernel(kernel, (kernel.getName() + "_" + target).str(), kind, aliases)))
         return signalPassFailure();
       kernel.erase();
     }

@@ -1,6 +1,7 @@
 //===- VerifyLower.cpp - what the lower phase promises --------------------------------------------------===//
 
 #include "passes/Passes.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "passes/Verify/IllegalOps.h"
 #include "llvm/ADT/StringSwitch.h"
 
@@ -32,7 +33,7 @@ struct VerifyLowerPass : impl::VerifyLowerPassBase<VerifyLowerPass> {
                       "kernels work on views of the arena; their scratch is a workspace");
       else if (auto memory = dyn_cast<LLVM::AllocaOp>(op); memory && !isSmall(memory))
         illegal.error(memory, "takes stack of no fixed small size", "scratch of a kernel is a workspace of its launch");
-      else if (!isa<LLVM::LLVMDialect>(op->getDialect()))
+      else if (!isa<LLVM::LLVMDialect, NVVM::NVVMDialect>(op->getDialect())) // nvvm: what LLVM has intrinsics for
         illegal.add(op, "only the llvm dialect is left", "lowering to it");
     });
     if (failed(illegal.result()))

@@ -1,4 +1,5 @@
-// The host kernels of the convolution ops against plain loops over the definition, over shapes that take every path.
+// The kernels of the convolution ops, for the host and for the GPU (as the sim target runs them), against plain loops over the
+// definition, over shapes that take every path.
 #include "dialects/NN/Conv.h"
 #include "compiler/Codegen/Jit.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -44,7 +45,8 @@ template <typename F> void forBox(const Shape &shape, F body) {
   }
 }
 
-class ConvTest : public ::testing::Test {
+/// The parameter: whether the GPU's kernels.
+class ConvTest : public ::testing::TestWithParam<bool> {
 protected:
   ConvTest() {
     context.loadDialect<gmc::nn::NNDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect,
@@ -78,7 +80,9 @@ protected:
     func::ReturnOp::create(b, loc, op->getResults());
     function.setType(b.getFunctionType(types, results));
     *result = Shape(cast<ShapedType>(results[0]).getShape());
-    auto program = gmc::JitProgram::compile(function);
+    gmc::JitOptions options;
+    options.sim = GetParam();
+    auto program = gmc::JitProgram::compile(function, options);
     if (!program) {
       ADD_FAILURE() << llvm::toString(program.takeError());
       return nullptr;
@@ -194,43 +198,52 @@ protected:
   std::mt19937 engine{7};
 };
 
-TEST_F(ConvTest, TwoDimensional) {
+TEST_P(ConvTest, TwoDimensional) {
   check<float>({2, 3, 16, 1, {8, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}}, true);
   check<float>({3, 16, 7, 1, {20, 37}, {5, 3}, {1, 1}, {1, 1}, {0, 2, 1, 0}}, false);
   check<double>({2, 5, 13, 1, {9, 11}, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}}, true);
 }
-TEST_F(ConvTest, Strides) {
+TEST_P(ConvTest, Strides) {
   check<float>({2, 4, 9, 1, {17, 18}, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}}, true);
   check<float>({1, 8, 8, 1, {12, 12}, {1, 1}, {2, 2}, {1, 1}, {0, 0, 0, 0}}, false);
   check<float>({2, 6, 6, 1, {23, 19}, {2, 5}, {3, 2}, {1, 1}, {1, 0, 2, 3}}, false);
   check<double>({1, 4, 5, 1, {14, 9}, {3, 3}, {2, 1}, {1, 1}, {1, 1, 1, 1}}, false);
 }
-TEST_F(ConvTest, Dilations) {
+TEST_P(ConvTest, Dilations) {
   check<float>({2, 4, 6, 1, {15, 15}, {3, 3}, {1, 1}, {2, 3}, {2, 3, 2, 3}}, false);
   check<float>({2, 4, 6, 1, {17, 21}, {3, 4}, {2, 4}, {3, 2}, {2, 1, 2, 1}}, true); // 3 and 2 coprime; 2 divides 4
   check<float>({1, 4, 6, 1, {19, 21}, {4, 3}, {4, 6}, {6, 4}, {3, 1, 4, 1}}, false);
 }
-TEST_F(ConvTest, Groups) {
+TEST_P(ConvTest, Groups) {
   check<float>({2, 8, 16, 2, {9, 9}, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}}, true);
   check<float>({2, 6, 6, 6, {11, 13}, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}}, true); // depthwise
   check<float>({2, 6, 12, 6, {11, 13}, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}}, false);
   check<float>({1, 4, 4, 4, {16, 16}, {5, 5}, {1, 2}, {2, 1}, {4, 2, 4, 2}}, false);
 }
-TEST_F(ConvTest, OneAndThreeDimensional) {
+TEST_P(ConvTest, OneAndThreeDimensional) {
   check<float>({2, 4, 10, 1, {50}, {5}, {1}, {1}, {2, 2}}, true);
   check<float>({2, 4, 10, 1, {51}, {4}, {3}, {2}, {2, 5}}, false);
   check<float>({1, 3, 5, 1, {5, 6, 7}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1, 1, 1, 1}}, true);
   check<float>({1, 4, 4, 1, {8, 7, 9}, {2, 3, 3}, {2, 1, 2}, {1, 2, 1}, {0, 1, 1, 1, 1, 0}}, false);
 }
-TEST_F(ConvTest, ChunksAndTails) {
+TEST_P(ConvTest, ChunksAndTails) {
   check<float>({2, 40, 21, 1, {6, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}}, true); // several chunks of channels
   check<float>({1, 33, 64, 1, {4, 4}, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}}, true);
   check<float>({1, 2, 5, 1, {300}, {200}, {1}, {1}, {0, 0}}, true);                 // more taps than a chunk
   check<float>({1, 5, 4, 1, {7, 7}, {7, 7}, {1, 1}, {1, 1}, {-1, 0, 2, 0}}, false); // a negative pad crops
 }
 
+TEST_P(ConvTest, GpuTiles) {
+  check<float>({3, 16, 72, 1, {20, 20}, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}}, true);   // rows and columns past a tile; k in slices
+  check<float>({4, 24, 36, 1, {12, 12}, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}}, true);   // pointwise, wide accesses
+  check<float>({2, 24, 20, 2, {9, 9}, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}}, false);    // pointwise, narrow ones
+  check<float>({2, 32, 64, 4, {16, 16}, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}}, true);   // groups, residue classes
+  check<float>({1, 4, 8, 1, {6, 6}, {1, 1}, {3, 2}, {1, 1}, {0, 0, 0, 0}}, true);       // classes that no tap reaches
+}
+INSTANTIATE_TEST_SUITE_P(Targets, ConvTest, ::testing::Bool(), [](const auto &info) { return info.param ? "Sim" : "Host"; });
+
 /// GFLOP/s of the three ops at shapes of common nets; prints, and fails only below what is useful at all.
-TEST_F(ConvTest, DISABLED_Speed) {
+TEST_P(ConvTest, DISABLED_Speed) {
   auto time = [&](const char *name, const Case &t) {
     Type element = Float32Type::get(&context);
     Shape xs{t.n, t.c, t.in[0], t.in[1]}, ws{t.m, t.c / t.group, t.kernel[0], t.kernel[1]}, ys{t.n, t.m}, exact(t.pads),

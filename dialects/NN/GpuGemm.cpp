@@ -1,0 +1,256 @@
+//===- GpuGemm.cpp - products tiled through shared memory for the GPU -----------------------------------===//
+
+#include "dialects/NN/GpuGemm.h"
+#include "dialects/NN/GpuTile.h"
+#include "dialects/NN/KernelSupport.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/TypeUtilities.h"
+
+using namespace mlir;
+
+namespace gmc::nn {
+
+static int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+bool isGpuCode(Operation *op, KernelTarget target) {
+  Operation *function = op->getParentOp();
+  return target == KernelTarget::Gpu && function && function->hasAttr("plan.kernel");
+}
+
+/// Blocks that occupy a GPU: fewer, and smaller tiles or slices of k pay.
+static constexpr int64_t enoughBlocks = 128;
+static constexpr int64_t largestWorkspace = int64_t(16) << 20;
+
+GemmTiling::GemmTiling(Type element, int64_t batches, int64_t rows, int64_t columns, int64_t depth)
+    : element(element), batches(batches), rows(rows), columns(columns), depth(depth), slices(1) {
+  struct Tile {
+    int64_t threads, rows, columns, depth, partRows, partColumns;
+  };
+  static constexpr Tile byThreads[] = {{256, 128, 64, 16, 8, 4}, {256, 64, 64, 16, 4, 4}, {64, 32, 32, 16, 4, 4}};
+  static constexpr Tile byWarps[] = {{128, 128, 64, 32, 64, 32}, {128, 64, 64, 32, 32, 32}, {128, 32, 32, 32, 16, 16}};
+  for (const Tile &tile : element.isF32() ? byThreads : byWarps) {
+    threads = tile.threads;
+    tileRows = tile.rows;
+    tileColumns = tile.columns;
+    tileDepth = tile.depth;
+    partRows = tile.partRows;
+    partColumns = tile.partColumns;
+    bool fits = rows > tileRows / 2 && columns > tileColumns / 2;
+    if (fits && batches * rowTiles() * columnTiles() >= enoughBlocks)
+      break;
+  }
+  int64_t blocks = std::max<int64_t>(1, batches * rowTiles() * columnTiles());
+  if (blocks < enoughBlocks && depth >= 512) {
+    int64_t bytes = std::max<int64_t>(1, 4 * batches * rows * columns);
+    slices = std::min({ceilDiv(enoughBlocks, blocks), depth / 256, int64_t(32), largestWorkspace / bytes});
+    slices = std::max<int64_t>(slices, 1);
+  }
+  sliceDepth = std::max<int64_t>(1, ceilDiv(ceilDiv(depth, tileDepth), slices)) * tileDepth;
+  slices = std::max<int64_t>(1, ceilDiv(depth, sliceDepth));
+}
+
+int64_t wideAccess(Type type, int64_t extent) {
+  int64_t width = 16 / elementBytes(type);
+  while (width > 1 && extent % width)
+    width /= 2;
+  return width;
+}
+
+int64_t widthOf(Value value) {
+  auto vector = dyn_cast<VectorType>(value.getType());
+  return vector ? vector.getNumElements() : 1;
+}
+
+static Type withElement(Value value, Type element) {
+  auto vector = dyn_cast<VectorType>(value.getType());
+  return vector ? Type(vector.clone(element)) : element;
+}
+
+Value asF32(OpBuilder &b, Location loc, Value value) {
+  if (getElementTypeOrSelf(value.getType()).isF32())
+    return value;
+  return arith::ExtFOp::create(b, loc, withElement(value, b.getF32Type()), value);
+}
+
+Value readWide(OpBuilder &b, Location loc, Value buffer, Value at, int64_t width) {
+  if (width == 1)
+    return memref::LoadOp::create(b, loc, buffer, at);
+  Type element = cast<MemRefType>(buffer.getType()).getElementType();
+  return vector::LoadOp::create(b, loc, VectorType::get({width}, element), buffer, at, false,
+                                llvm::Align(width * elementBytes(element)));
+}
+
+void writeWide(OpBuilder &b, Location loc, Value value, Value buffer, Value at) {
+  Type element = cast<MemRefType>(buffer.getType()).getElementType();
+  if (!element.isF32())
+    value = arith::TruncFOp::create(b, loc, withElement(value, element), value);
+  if (int64_t width = widthOf(value); width > 1)
+    vector::StoreOp::create(b, loc, value, buffer, at, false, llvm::Align(width * elementBytes(element)));
+  else
+    memref::StoreOp::create(b, loc, value, buffer, at);
+}
+
+namespace {
+
+/// What one thread brings of an operand's slice: elements (or vectors) at (outer, k) of it, one a round.
+struct Fetch {
+  const GpuGemm::Operand &operand;
+  int64_t extent, tile; ///< rows or columns of the operand and of a slice
+  int64_t depth, tileDepth;
+  Value slice, batch, firstOuter;
+  SmallVector<Value> outer{}, k{};
+  Value guard{}; ///< null: every thread has something to bring in every round
+
+  void place(OpBuilder &b, Location loc, const GpuBlock &block);
+  SmallVector<Value> read(OpBuilder &b, Location loc, Value first) const;
+  void put(OpBuilder &b, Location loc, const GpuTile &tile, ValueRange values) const;
+};
+
+/// Which part of a slice is this thread's: neighbouring threads read neighbouring memory.
+void Fetch::place(OpBuilder &b, Location loc, const GpuBlock &block) {
+  int64_t width = operand.width, threads = block.threads(), total = tile * tileDepth / width;
+  for (int64_t first = 0; first < total; first += threads) {
+    Value linear = kb::add(b, loc, block.thread(), kb::idx(b, loc, first));
+    Value size = kb::idx(b, loc, (operand.alongDepth ? tileDepth : tile) / width);
+    Value fast = kb::mul(b, loc, b.createOrFold<arith::RemUIOp>(loc, linear, size), kb::idx(b, loc, width));
+    Value slow = b.createOrFold<arith::DivUIOp>(loc, linear, size);
+    outer.push_back(operand.alongDepth ? slow : fast);
+    k.push_back(operand.alongDepth ? fast : slow);
+  }
+  if (total % threads) // sizes are powers of two: then there is one round, which the last threads sit out
+    guard = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, block.thread(), kb::idx(b, loc, total));
+}
+
+/// Reads this thread's part of the slice that starts at k = `first`. Past the last row or column anything existing will do: such
+/// sums are not stored. Past the last k both operands are zero.
+SmallVector<Value> Fetch::read(OpBuilder &b, Location loc, Value first) const {
+  SmallVector<Value> values;
+  auto clamped = [&](Value v, int64_t limit, bool along) {
+    return b.createOrFold<arith::MinUIOp>(loc, v, kb::idx(b, loc, limit - (along ? operand.width : 1)));
+  };
+  for (auto [o, offset] : llvm::zip(outer, k)) {
+    Value at = kb::add(b, loc, firstOuter, o), deep = kb::add(b, loc, first, offset), inside;
+    if (extent % tile || guard)
+      at = clamped(at, extent, !operand.alongDepth);
+    if (depth % tileDepth)
+      inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, deep, kb::idx(b, loc, depth));
+    if (inside || guard)
+      deep = clamped(deep, depth, operand.alongDepth);
+    Value value = operand.read(b, loc, batch, at, deep);
+    if (inside) {
+      Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
+      value = arith::SelectOp::create(b, loc, inside, value, zero);
+    }
+    values.push_back(value);
+  }
+  return values;
+}
+
+void Fetch::put(OpBuilder &b, Location loc, const GpuTile &form, ValueRange values) const {
+  auto all = [&](OpBuilder &b, Location loc) {
+    for (auto [at, deep, value] : llvm::zip(outer, k, values))
+      form.put(b, loc, slice, at, deep, value, operand.alongDepth);
+  };
+  guard ? kb::when(b, loc, guard, all) : all(b, loc);
+}
+
+/// One block: the sums of a tile over [begin, end) of k, handed to `finish` where they exist.
+void emitTile(OpBuilder &b, Location loc, const GpuGemm &gemm, const GpuBlock &block, ValueRange at, Value begin, Value end,
+              GpuTile::Finish finish) {
+  const GemmTiling &t = gemm.tiling;
+  std::unique_ptr<GpuTile> form = t.element.isF32() ? createThreadTile(t, block) : createWarpTile(t, block);
+  Fetch left{gemm.a, t.rows, t.tileRows, t.depth, t.tileDepth, form->slice(t.tileRows), at[0],
+             kb::mul(b, loc, at[1], kb::idx(b, loc, t.tileRows))};
+  Fetch right{gemm.b, t.columns, t.tileColumns, t.depth, t.tileDepth, form->slice(t.tileColumns), at[0],
+              kb::mul(b, loc, at[2], kb::idx(b, loc, t.tileColumns))};
+  left.place(b, loc, block);
+  right.place(b, loc, block);
+  form->place(b, loc);
+  auto readBoth = [&](OpBuilder &b, Location loc, Value first) {
+    SmallVector<Value> values = left.read(b, loc, first);
+    llvm::append_range(values, right.read(b, loc, first));
+    return values;
+  };
+  SmallVector<Value> state = form->zeros(b, loc);
+  size_t sums = state.size(), brought = left.outer.size();
+  if (t.depth > 0) {
+    llvm::append_range(state, readBoth(b, loc, begin));
+    Value step = kb::idx(b, loc, t.tileDepth);
+    auto loop = scf::ForOp::create(b, loc, begin, end, step, state, [&](OpBuilder &b, Location l, Value k, ValueRange state) {
+      left.put(b, l, *form, state.slice(sums, brought));
+      right.put(b, l, *form, state.drop_front(sums + brought));
+      block.barrier(b, l);
+      // The next slice is on its way while this one is used.
+      Value next = kb::add(b, l, k, step);
+      Value more = arith::CmpIOp::create(b, l, arith::CmpIPredicate::ult, next, end);
+      auto coming = scf::IfOp::create(
+          b, l, more, [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, readBoth(b, l, next)); },
+          [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, state.drop_front(sums)); });
+      SmallVector<Value> after = form->multiply(b, l, left.slice, right.slice, state.take_front(sums));
+      block.barrier(b, l);
+      llvm::append_range(after, coming.getResults());
+      scf::YieldOp::create(b, l, after);
+    });
+    state.assign(loop.result_begin(), loop.result_begin() + sums);
+  }
+  form->finish(b, loc, state, gemm.storeWidth, [&](OpBuilder &b, Location l, Value row, Value column, Value sum) {
+    row = kb::add(b, l, row, left.firstOuter);
+    column = kb::add(b, l, column, right.firstOuter);
+    Value exists;
+    auto require = [&](Value i, int64_t extent, int64_t tile) {
+      if (extent % tile == 0)
+        return;
+      Value in = arith::CmpIOp::create(b, l, arith::CmpIPredicate::ult, i, kb::idx(b, l, extent));
+      exists = exists ? Value(arith::AndIOp::create(b, l, exists, in)) : in;
+    };
+    require(row, t.rows, t.tileRows);
+    require(column, t.columns, t.tileColumns);
+    auto store = [&](OpBuilder &b, Location l) { finish(b, l, row, column, sum); };
+    exists ? kb::when(b, l, exists, store) : store(b, l);
+  });
+}
+
+} // namespace
+
+void GpuGemm::emit(KernelBuilder &kernel) const {
+  const GemmTiling &t = tiling;
+  if (t.batches * t.rows * t.columns == 0)
+    return;
+  SmallVector<int64_t> partialShape{t.slices, t.batches, t.rows, t.columns};
+  auto partials = [&](OpBuilder &b, Location loc) {
+    return flatten(b, loc, kernel.workspace(b, 0, partialShape, b.getF32Type()));
+  };
+  kernel.cooperative(
+      {t.slices, t.batches, t.rowTiles(), t.columnTiles()}, t.threads,
+      [&](OpBuilder &b, Location loc, ValueRange at, const GpuBlock &block) {
+        Value begin = kb::mul(b, loc, at[0], kb::idx(b, loc, t.sliceDepth)), end = kb::idx(b, loc, t.depth), sums;
+        if (t.slices > 1) {
+          end = b.createOrFold<arith::MinUIOp>(loc, end, kb::add(b, loc, begin, kb::idx(b, loc, t.sliceDepth)));
+          sums = partials(b, loc);
+        }
+        auto finish = [&](OpBuilder &b, Location l, Value row, Value column, Value sum) {
+          if (sums)
+            writeWide(b, l, sum, sums, kb::linearize(b, l, {at[0], at[1], row, column}, partialShape));
+          else
+            store(b, l, at[1], row, column, sum);
+        };
+        emitTile(b, loc, *this, block, at.drop_front(), begin, end, finish);
+      });
+  if (t.slices == 1)
+    return;
+  kernel.parallel({t.batches, t.rows, t.columns / storeWidth}, [&](OpBuilder &b, Location loc, ValueRange at) {
+    Value sums = partials(b, loc), column = kb::mul(b, loc, at[2], kb::idx(b, loc, storeWidth));
+    Value first = kb::linearize(b, loc, {at[0], at[1], column}, ArrayRef(partialShape).drop_front());
+    Value sum = readWide(b, loc, sums, first, storeWidth);
+    for (int64_t s = 1; s < t.slices; ++s) {
+      Value next = kb::add(b, loc, first, kb::idx(b, loc, s * t.batches * t.rows * t.columns));
+      sum = arith::AddFOp::create(b, loc, sum, readWide(b, loc, sums, next, storeWidth));
+    }
+    store(b, loc, at[0], at[1], column, sum);
+  });
+}
+
+} // namespace gmc::nn

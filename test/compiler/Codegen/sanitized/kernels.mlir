@@ -1,0 +1,62 @@
+// RUN: gmc-opt %s --form-kernels -o /dev/null
+// One function a class of kernel; sizes that leave remainders of tiles, vectors and blocks.
+
+func.func @matmul(%a: tensor<67x21xf32>, %b: tensor<21x37xf32>, %c: tensor<37xf32>) -> tensor<67x37xf32> {
+  %0 = nn.matmul %a, %b bias %c : (tensor<67x21xf32>, tensor<21x37xf32>, tensor<37xf32>) -> tensor<67x37xf32>
+  return %0 : tensor<67x37xf32>
+}
+func.func @matmul_wide(%a: tensor<3x36x52xf32>, %b: tensor<3x40x52xf32>) -> tensor<3x36x40xf32> {
+  %0 = nn.matmul %a, %b {transpose_b = true} : (tensor<3x36x52xf32>, tensor<3x40x52xf32>) -> tensor<3x36x40xf32>
+  return %0 : tensor<3x36x40xf32>
+}
+func.func @matmul_slices(%a: tensor<1000x24xf32>, %b: tensor<1000x20xf32>) -> tensor<24x20xf32> {
+  %0 = nn.matmul %a, %b {transpose_a = true} : (tensor<1000x24xf32>, tensor<1000x20xf32>) -> tensor<24x20xf32>
+  return %0 : tensor<24x20xf32>
+}
+func.func @matmul_half(%a: tensor<40x52xf16>, %b: tensor<52x36xf16>) -> tensor<40x36xf16> {
+  %0 = nn.matmul %a, %b : (tensor<40x52xf16>, tensor<52x36xf16>) -> tensor<40x36xf16>
+  return %0 : tensor<40x36xf16>
+}
+func.func @conv(%x: tensor<2x6x13x11xf32>, %w: tensor<20x3x3x3xf32>, %b: tensor<20xf32>) -> tensor<2x20x7x6xf32> {
+  %0 = nn.conv %x, %w, %b {strides = array<i64: 2, 2>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>, group = 2 : i64}
+      : (tensor<2x6x13x11xf32>, tensor<20x3x3x3xf32>, tensor<20xf32>) -> tensor<2x20x7x6xf32>
+  return %0 : tensor<2x20x7x6xf32>
+}
+func.func @conv_transpose(%x: tensor<2x16x5x5xf32>, %w: tensor<16x8x4x4xf32>) -> tensor<2x8x10x10xf32> {
+  %0 = nn.conv_transpose %x, %w {strides = array<i64: 2, 2>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+      : (tensor<2x16x5x5xf32>, tensor<16x8x4x4xf32>) -> tensor<2x8x10x10xf32>
+  return %0 : tensor<2x8x10x10xf32>
+}
+func.func @conv_weight_grad(%x: tensor<2x3x18x18xf32>, %dy: tensor<2x16x18x18xf32>) -> tensor<16x3x3x3xf32> {
+  %0 = nn.conv_weight_grad %x, %dy {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>,
+      dilations = array<i64: 1, 1>} : (tensor<2x3x18x18xf32>, tensor<2x16x18x18xf32>) -> tensor<16x3x3x3xf32>
+  return %0 : tensor<16x3x3x3xf32>
+}
+func.func @conv_weight_grad_depthwise(%x: tensor<2x6x9x9xf32>, %dy: tensor<2x6x9x9xf32>) -> tensor<6x1x3x3xf32> {
+  %0 = nn.conv_weight_grad %x, %dy {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>,
+      dilations = array<i64: 1, 1>, group = 6 : i64} : (tensor<2x6x9x9xf32>, tensor<2x6x9x9xf32>) -> tensor<6x1x3x3xf32>
+  return %0 : tensor<6x1x3x3xf32>
+}
+func.func @elementwise(%x: tensor<3x67xf32>, %b: tensor<67xf32>) -> tensor<3x67xf32> {
+  %0 = nn.add %x, %b : tensor<3x67xf32>, tensor<67xf32>
+  %1 = nn.tanh %0 : tensor<3x67xf32>
+  return %1 : tensor<3x67xf32>
+}
+func.func @reduction(%x: tensor<5x301xf32>) -> (tensor<5xf32>, tensor<301xf32>) {
+  %0 = nn.reduce_sum %x {axes = array<i64: 1>} : (tensor<5x301xf32>) -> tensor<5xf32>
+  %1 = nn.reduce_sum %x {axes = array<i64: 0>} : (tensor<5x301xf32>) -> tensor<301xf32>
+  return %0, %1 : tensor<5xf32>, tensor<301xf32>
+}
+func.func @transpose(%x: tensor<35x67xf32>) -> tensor<67x35xf32> {
+  %0 = nn.transpose %x {perm = array<i64: 1, 0>} : (tensor<35x67xf32>) -> tensor<67x35xf32>
+  return %0 : tensor<67x35xf32>
+}
+func.func @softmax(%x: tensor<7x101xf32>) -> tensor<7x101xf32> {
+  %0 = nn.softmax %x {axis = 1 : i64} : (tensor<7x101xf32>) -> tensor<7x101xf32>
+  return %0 : tensor<7x101xf32>
+}
+func.func @max_pool(%x: tensor<2x3x9x9xf32>) -> tensor<2x3x4x4xf32> {
+  %0 = nn.max_pool %x {kernel = array<i64: 3, 3>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>}
+      : (tensor<2x3x9x9xf32>) -> tensor<2x3x4x4xf32>
+  return %0 : tensor<2x3x4x4xf32>
+}
