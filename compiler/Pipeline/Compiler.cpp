@@ -60,14 +60,17 @@ struct Candidate {
   std::unique_ptr<PlanBuilder> builder;
   std::string numerics;
   PhaseLog log;
+  bool withoutLibrary = false; ///< stands beside a candidate that may call one
 };
 
 std::optional<DeviceProfile> profileFor(const CompileRequest &request) {
-  return deviceProfile(request.target == planning::PlanTarget::Host ? StringRef("host") : StringRef(request.arch));
+  return deviceProfile(request.target == planning::PlanTarget::Host ? StringRef("host") : StringRef(request.arch),
+                       request.threads);
 }
 
 /// Host bytes of the process beside the arena, by part; on cuda and sim, device bytes.
-ReserveParts reserveParts(const CompileRequest &request, const DeviceProfile &profile, const PlannedStep &plan) {
+ReserveParts reserveParts(const CompileRequest &request, const DeviceProfile &profile, const PlannedStep &plan,
+                          int64_t libraryCalls) {
   if (request.reserveBytes)
     return {{"given", *request.reserveBytes}};
   if (request.target != planning::PlanTarget::Host)
@@ -82,7 +85,10 @@ ReserveParts reserveParts(const CompileRequest &request, const DeviceProfile &pr
   // Tables and code of the generated object: steps, operands, names.
   uint64_t tables = 256 * (plan.train.launches.size() + plan.eval.launches.size()) + (1 << 20);
   uint64_t shuffle = 8 * request.shuffleBufferMax;
-  return {{"process", process}, {"ring", ring}, {"program", tables}, {"shuffle", shuffle}};
+  std::map<std::string, int64_t> parts{{"process", process}, {"ring", ring}, {"program", tables}, {"shuffle", shuffle}};
+  if (libraryCalls)
+    parts["libraries"] = rt::libraryReserve(libraryCalls, request.threads);
+  return parts;
 }
 
 bool usesOp(const OnnxModel &model, StringRef type) {
@@ -93,8 +99,8 @@ bool usesOp(const OnnxModel &model, StringRef type) {
 }
 
 std::optional<Candidate> makeCandidate(MLIRContext &context, const OnnxModel &model, const CompileRequest &request,
-                                       const DeviceProfile &profile, BatchSplit split, PhaseLog &log,
-                                       Diagnostics &diagnostics) {
+                                       const DeviceProfile &profile, HostLibrary *library, BatchSplit split,
+                                       PhaseLog &log, Diagnostics &diagnostics) {
   auto phased = runTensorPhases(context, model, request, split, "fuse", log, diagnostics);
   if (!phased)
     return std::nullopt;
@@ -113,6 +119,7 @@ std::optional<Candidate> makeCandidate(MLIRContext &context, const OnnxModel &mo
     builderOptions.accumulation = split.accumulation;
     builderOptions.effort = request.effort;
     builderOptions.remat = request.remat;
+    builderOptions.library = library;
     auto builder = PlanBuilder::create(*c.module, phased->step, builderOptions);
     if (failed(builder))
       return false;
@@ -135,11 +142,15 @@ std::optional<Candidate> makeCandidate(MLIRContext &context, const OnnxModel &mo
 std::vector<planning::PlanLever> levers(const std::vector<Candidate> &candidates, const PlanSearch &search,
                                         const PlanSearch::Point &chosen) {
   std::vector<planning::PlanLever> result;
-  for (const PlanSearch::Point &point : search.unconstrained())
-    if (candidates[point.builder].split.microBatch < candidates[chosen.builder].split.microBatch &&
-        point.need < chosen.need)
-      result.push_back({"--micro-batch=" + std::to_string(candidates[point.builder].split.microBatch),
+  const Candidate &now = candidates[chosen.builder];
+  for (const PlanSearch::Point &point : search.unconstrained()) {
+    const Candidate &c = candidates[point.builder];
+    bool smaller = c.split.microBatch < now.split.microBatch && !c.withoutLibrary;
+    bool portable = c.split.microBatch == now.split.microBatch && c.withoutLibrary && !now.withoutLibrary;
+    if ((smaller || portable) && point.need < chosen.need)
+      result.push_back({portable ? "--libraries=none" : "--micro-batch=" + std::to_string(c.split.microBatch),
                         chosen.need - point.need, point.ms - chosen.ms});
+  }
   return result;
 }
 
@@ -197,13 +208,21 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
     diagnostics.input(llvm::toString(splits.takeError()));
     return nullptr;
   }
+  std::unique_ptr<HostLibrary> library;
+  std::string libraryNote;
+  if (request.libraries && request.target == planning::PlanTarget::Host) {
+    std::string problem;
+    library = HostLibrary::open(request.threads, request.arch, problem);
+    if (!library)
+      libraryNote = "oneDNN is not used: " + problem + " (package libdnnl2); all kernels are portable ones, slower";
+  }
   std::vector<Candidate> candidates;
   for (BatchSplit split : *splits) {
     // A smaller micro-batch that fails where the larger one worked (a shape that fixes the batch) is no candidate.
     Diagnostics own;
     PhaseLog phases(log->keepsIr());
-    auto candidate =
-        makeCandidate(context, model, request, *profile, split, phases, candidates.empty() ? diagnostics : own);
+    auto candidate = makeCandidate(context, model, request, *profile, library.get(), split, phases,
+                                   candidates.empty() ? diagnostics : own);
     if (!candidate) {
       phases.stop();
       log->merge(phases, candidates.empty());
@@ -212,10 +231,21 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
       continue;
     }
     candidates.push_back(std::move(*candidate));
+    // Where a library takes a share of the memory that matters, its absence is a way to need less.
+    const PlanBuilder &builder = *candidates.back().builder;
+    int64_t calls = builder.libraryCalls();
+    if (!request.pinnedNumerics && calls &&
+        static_cast<int64_t>(rt::libraryReserve(calls, request.threads)) > builder.boundBytes() / 20)
+      if (auto portable = makeCandidate(context, model, request, *profile, nullptr, split, own)) {
+        portable->withoutLibrary = true;
+        candidates.push_back(std::move(*portable));
+      }
   }
 
   log->start("plan");
-  auto reserveOf = [&](size_t, const PlannedStep &step) { return reserveParts(request, *profile, step); };
+  auto reserveOf = [&](size_t index, const PlannedStep &step) {
+    return reserveParts(request, *profile, step, candidates[index].builder->libraryCalls());
+  };
   PlanSearch search(reserveOf);
   int64_t bound = INT64_MAX;
   for (Candidate &c : candidates) {
@@ -265,6 +295,13 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
     readPlan(arena, result->plan);
     result->image = readImage(arena);
     result->image.hash = model.hash();
+    int64_t calls = llvm::count_if(result->image.programs[0].steps,
+                                   [](const ImageStep &step) { return step.library != GMC_LIBRARY_NONE; });
+    if (calls)
+      libraryNote = library->name() + " computes " + std::to_string(calls) + " of " +
+                    std::to_string(result->image.programs[0].steps.size()) + " steps";
+    if (!libraryNote.empty())
+      result->notes.notes.push_back(libraryNote);
   }
   if (result->plan.fits)
     for (const auto &violation : planning::validatePlan(result->plan)) {

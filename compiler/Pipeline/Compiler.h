@@ -23,6 +23,7 @@ struct CompileRequest {
   std::optional<int64_t> budgetBytes;
   std::optional<int64_t> reserveBytes; ///< instead of the computed one
   bool pinnedNumerics = false;
+  bool libraries = true; ///< host: oneDNN where it is installed and predicted to be faster
   PlanBuilderOptions::Remat remat = PlanBuilderOptions::Remat::Auto;
   int effort = 2;
   int workersMax = 2;

@@ -16,7 +16,7 @@ static DeviceProfile gpu(const char *name, double teraflops, double gigabytes, i
   return p;
 }
 
-std::optional<DeviceProfile> deviceProfile(llvm::StringRef arch) {
+std::optional<DeviceProfile> deviceProfile(llvm::StringRef arch, int threads) {
   // Context sizes: an upper estimate until a device of the kind has been measured.
   if (arch == "sm_75")
     return gpu("T4", 8.1, 320, 372);
@@ -35,15 +35,20 @@ std::optional<DeviceProfile> deviceProfile(llvm::StringRef arch) {
   if (arch == "host") {
     DeviceProfile p;
     p.name = "host";
-    p.flopsPerSecond = {4e9, 4e9, 60e9, 15e9, 1e9, 1e9};
+    double n = threads;
+    p.flopsPerSecond = {4e9 * n, 4e9 * n, 30e9 * n, 35e9 * n, 1e9 * n, 1e9 * n};
     p.bytesPerSecond = 15e9;
     p.launchMicros = 1;
+    p.libraryFlopsPerSecond = 210e9 * n;
+    p.copyBytesPerSecond = 40e9 * n;
     return p;
   }
   return std::nullopt;
 }
 
 double predictMicros(const DeviceProfile &profile, const KernelNode &node) {
+  if (node.library)
+    return node.library->micros;
   double compute = node.flops / profile.flopsPerSecond[static_cast<size_t>(node.costClass)];
   double memory = node.bytes / profile.bytesPerSecond;
   return profile.launchMicros + std::max(compute, memory) * 1e6;

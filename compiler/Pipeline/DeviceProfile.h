@@ -16,12 +16,14 @@ struct DeviceProfile {
   std::array<double, 6> flopsPerSecond{}; ///< by CostClass, fp32
   double bytesPerSecond = 0;
   double launchMicros = 0;
+  double libraryFlopsPerSecond = 0;       ///< of a library's matrix products and convolutions
+  double copyBytesPerSecond = 0;          ///< of its changes of layout, which mostly stay in cache
   int64_t contextBytes = 0;               ///< device memory of a process before its first allocation
 };
 
 /// Profile of an architecture: "host", or sm_75 (T4), sm_80 (A100), sm_86 (RTX 3060), sm_89 (L4), sm_90 (H100), sm_100 (B200),
-/// sm_120 (RTX 5090). Nullopt for others.
-std::optional<DeviceProfile> deviceProfile(llvm::StringRef arch);
+/// sm_120 (RTX 5090). Nullopt for others. `threads` counts for the host.
+std::optional<DeviceProfile> deviceProfile(llvm::StringRef arch, int threads = 1);
 
 /// Predicted microseconds of one execution of `node`.
 double predictMicros(const DeviceProfile &profile, const KernelNode &node);

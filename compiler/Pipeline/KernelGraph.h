@@ -31,6 +31,13 @@ struct KernelNode {
   llvm::SmallVector<llvm::SmallVector<unsigned>> inPlace; ///< per result: operand positions it may overwrite
   int64_t flops = 0, bytes = 0;
   CostClass costClass = CostClass::Elementwise;
+  /// Set when a library computes it: the call (an encoded PlannedCall), what runs it, and how long that is predicted to take.
+  struct Library {
+    std::vector<int64_t> args;
+    std::string implementation;
+    double micros = 0;
+  };
+  std::optional<Library> library;
 };
 
 struct KernelGraph {

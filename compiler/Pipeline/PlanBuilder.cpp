@@ -5,6 +5,7 @@
 #include "dialects/NN/Tensor.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/xxhash.h"
+#include <set>
 
 using namespace mlir;
 
@@ -41,6 +42,7 @@ LogicalResult PlanBuilder::addSegment(const StepFunction &step, std::optional<Se
   Segment::Options segmentOptions;
   segmentOptions.alignment = planning::offsetAlignment(options.target);
   segmentOptions.carried = step.carried;
+  segmentOptions.library = options.library;
   for (unsigned i = 0; i < function.getNumArguments(); ++i) {
     StringRef role = argumentRole(function, i);
     segmentOptions.isInput.push_back(role == "input" || role == "label");
@@ -117,12 +119,22 @@ int64_t PlanBuilder::boundBytes() const {
   return residentBytes() + most;
 }
 
+int64_t PlanBuilder::libraryCalls() const {
+  std::set<std::vector<int64_t>> calls;
+  for (const auto *segment : {&begin, &body, &update, &eval})
+    if (*segment)
+      for (const KernelNode &node : (*segment)->graph().nodes)
+        if (node.library)
+          calls.insert(node.library->args);
+  return static_cast<int64_t>(calls.size());
+}
+
 std::string PlanBuilder::kernelSignature() const {
   std::string text;
   for (const auto *segment : {&begin, &body, &update, &eval})
     if (*segment)
       for (const KernelNode &node : (*segment)->graph().nodes)
-        text += func::FuncOp(node.kernel).getName().str() + "\n";
+        text += func::FuncOp(node.kernel).getName().str() + (node.library ? " " + node.library->implementation : "") + "\n";
   return text;
 }
 
@@ -191,6 +203,10 @@ std::vector<int64_t> PlanBuilder::addSteps(planning::Plan &plan, PlannedProgram 
     PlannedLaunch launch;
     launch.kernel = node.kernel;
     launch.workspaceBytes = node.workspaces;
+    if (node.library) {
+      launch.library = GMC_LIBRARY_ONEDNN;
+      launch.libraryArgs = node.library->args;
+    }
     auto note = [](std::vector<int64_t> &list, int64_t id) {
       if (!llvm::is_contained(list, id))
         list.push_back(id);

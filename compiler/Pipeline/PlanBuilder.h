@@ -14,6 +14,7 @@ struct PlanBuilderOptions {
   int64_t batch = 1, microBatch = 1, accumulation = 1;
   int effort = 2;
   enum class Remat { Auto, Off, All } remat = Remat::Auto;
+  HostLibrary *library = nullptr; ///< null: portable kernels only
 };
 
 /// A constant that was folded while importing and lives in the arena: `name` as in the weights file.
@@ -77,6 +78,8 @@ public:
   /// What candidates() solves, for one micro-batch, the residents as fixed bytes.
   planning::RematProblem rematProblem() const;
   const std::vector<ArenaConstant> &constants() const { return arenaConstants; }
+  /// Different library calls; equal ones share their code.
+  int64_t libraryCalls() const;
   /// Text that changes whenever the kernels do: the part of `numerics` that this module decides.
   std::string kernelSignature() const;
 

@@ -10,6 +10,9 @@ FailureOr<Segment> Segment::build(func::FuncOp function, KernelTarget target, Op
                                   const DeviceProfile &profile) {
   Segment s;
   s.kernels = KernelGraph::build(function, target);
+  if (options.library)
+    for (KernelNode &node : s.kernels.nodes)
+      options.library->assign(node, profile);
   const KernelGraph &graph = s.kernels;
   auto aligned = [&](int64_t bytes) { return (bytes + options.alignment - 1) / options.alignment * options.alignment; };
   s.carriedTo.assign(graph.storages.size(), -1);

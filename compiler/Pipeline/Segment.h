@@ -2,8 +2,7 @@
 #ifndef GMC_COMPILER_PIPELINE_SEGMENT_H
 #define GMC_COMPILER_PIPELINE_SEGMENT_H
 
-#include "compiler/Pipeline/DeviceProfile.h"
-#include "compiler/Pipeline/KernelGraph.h"
+#include "compiler/Pipeline/HostLibrary.h"
 #include "compiler/Planning/Remat.h"
 
 namespace gmc {
@@ -43,6 +42,7 @@ public:
     std::vector<int> carried;
     /// Arguments that the trainer writes before each run and nobody reads after it.
     std::vector<bool> isInput;
+    HostLibrary *library = nullptr; ///< computes kernels where it is faster
   };
 
   /// `function` must have been rewritten by formKernels. Fails when a carried result cannot be written in place.

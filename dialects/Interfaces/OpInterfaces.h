@@ -2,6 +2,7 @@
 #ifndef GMC_DIALECTS_INTERFACES_OPINTERFACES_H
 #define GMC_DIALECTS_INTERFACES_OPINTERFACES_H
 
+#include "gmc/LibraryCall.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/OpDefinition.h"

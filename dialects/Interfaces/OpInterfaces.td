@@ -92,6 +92,18 @@ def KernelOpInterface : OpInterface<"KernelOpInterface"> {
   ];
 }
 
+def LibraryOpInterface : OpInterface<"LibraryOpInterface"> {
+  let cppNamespace = "::gmc";
+  let description = [{
+    An op that libraries know: it says what is computed in words that name no library (gmc/LibraryCall.h). Its operands are the
+    call's, in the call's order. The portable kernel stays beside the call, which is checked against it.
+  }];
+  let methods = [
+    InterfaceMethod<"The op as a call; nullopt where it is none, as with other element types than f32.",
+      "::std::optional<::gmc::LibraryCall>", "getLibraryCall", (ins)>,
+  ];
+}
+
 def ScalarOpInterface : OpInterface<"ScalarOpInterface"> {
   let cppNamespace = "::gmc";
   let description = [{

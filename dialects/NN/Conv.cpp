@@ -172,6 +172,32 @@ void ConvWeightGradOp::emitKernel(KernelBuilder &kernel) {
     emitConvWeightGradKernel(kernel, shape);
 }
 
+static std::optional<LibraryCall> libraryCall(CallKind kind, const ConvShape &s, Type element, bool bias) {
+  if (!element.isF32())
+    return std::nullopt;
+  ConvCall call{s.batch, s.channels, s.filters, s.group, bias};
+  call.in.assign(s.in.begin(), s.in.end());
+  call.out.assign(s.out.begin(), s.out.end());
+  call.kernel.assign(s.window.kernel.begin(), s.window.kernel.end());
+  call.strides.assign(s.window.strides.begin(), s.window.strides.end());
+  call.dilations.assign(s.window.dilations.begin(), s.window.dilations.end());
+  for (size_t d = 0; d < s.window.rank(); ++d) {
+    call.padBegin.push_back(s.window.padBegin(d));
+    call.padEnd.push_back(s.window.padEnd(d));
+  }
+  return LibraryCall::make(kind, call);
+}
+
+std::optional<LibraryCall> ConvOp::getLibraryCall() {
+  return libraryCall(CallKind::Conv, shapeOfConv(*this), elementTypeOf(getX()), static_cast<bool>(getBias()));
+}
+std::optional<LibraryCall> ConvTransposeOp::getLibraryCall() {
+  return libraryCall(CallKind::ConvInputGrad, shapeOfConv(*this), elementTypeOf(getX()), static_cast<bool>(getBias()));
+}
+std::optional<LibraryCall> ConvWeightGradOp::getLibraryCall() {
+  return libraryCall(CallKind::ConvWeightGrad, shapeOfConv(*this), elementTypeOf(getX()), false);
+}
+
 //===- Gradients ----------------------------------------------------------------------------------------===//
 
 /// Attributes of a conv-like op as the others take them, with pads such that a transposed convolution gives `in`

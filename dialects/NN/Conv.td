@@ -8,6 +8,7 @@ include "dialects/NN/NNBase.td"
 class NN_ConvLikeOp<string mnemonic> : NN_ComputeOp<mnemonic, [
     InferTypeOpAdaptor, DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "getCostClass"]>, RematOpInterface,
     DeclareOpInterfaceMethods<KernelOpInterface, ["getWorkspaceBytes"]>,
+    DeclareOpInterfaceMethods<LibraryOpInterface>,
     DeclareOpInterfaceMethods<PrecisionOpInterface, ["getPrecisionPolicy"]>]> {
   let results = (outs NN_FloatTensor:$result);
   code convMethods = [{

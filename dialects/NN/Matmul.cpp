@@ -127,6 +127,19 @@ SmallVector<int64_t> MatmulOp::getWorkspaceBytes(KernelTarget target) {
   return {};
 }
 
+std::optional<LibraryCall> MatmulOp::getLibraryCall() {
+  if (!elementTypeOf(getResult()).isF32() || tensorType(getResult()).getNumElements() == 0)
+    return std::nullopt;
+  MatmulShape s(*this);
+  if (s.k == 0)
+    return std::nullopt;
+  MatmulCall call{s.m, s.n, s.k, s.transposeA, s.transposeB, static_cast<bool>(getBias())};
+  call.batch.assign(s.batch.begin(), s.batch.end());
+  call.batchA.assign(s.batchA.begin(), s.batchA.end());
+  call.batchB.assign(s.batchB.begin(), s.batchB.end());
+  return LibraryCall::make(call);
+}
+
 void MatmulOp::emitKernel(KernelBuilder &kernel) {
   // A splat constant has no buffer to take vectors from.
   if (kernel.operandBuffer(0) && kernel.operandBuffer(1)) {

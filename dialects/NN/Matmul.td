@@ -8,6 +8,7 @@ include "dialects/NN/NNBase.td"
 def NN_MatmulOp : NN_ComputeOp<"matmul", [InferTypeOpAdaptor,
     DeclareOpInterfaceMethods<KernelOpInterface, ["getWorkspaceBytes"]>,
     DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "getCostClass"]>, RematOpInterface,
+    DeclareOpInterfaceMethods<LibraryOpInterface>,
     DeclareOpInterfaceMethods<PrecisionOpInterface, ["getPrecisionPolicy"]>]> {
   let summary = "Matrix product over the last two dimensions, the others broadcast";
   let description = [{

@@ -1,6 +1,5 @@
 #include "runtime/host/HostDevice.h"
 #include "gmc/Error.h"
-#include "runtime/host/Libraries.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -58,6 +57,13 @@ HostDevice::~HostDevice() {
 void HostDevice::allocate(const GmcModel &model) {
   if (arena)
     throw internalError("the arena is allocated twice");
+  // What the libraries take for themselves comes before the arena: a plan that does not hold fails here.
+  libraries = std::make_unique<Libraries>(model, pool);
+  const std::string &notes = libraries->notes();
+  for (size_t at = 0, end; at < notes.size(); at = end + 1) {
+    end = notes.find('\n', at);
+    fprintf(stderr, "note: %s\n", notes.substr(at, end - at).c_str());
+  }
   arenaBytes = model.arenaBytes;
   promised = model.budgetBytes;
   // Pages are 4096-aligned already; more is asked for by no plan, but is granted.
@@ -96,14 +102,8 @@ void HostDevice::runSteps(const GmcProgram &program, uint32_t first, uint32_t la
     const GmcStep &step = program.steps[s];
     for (uint32_t i = 0; i < step.numOperands; ++i)
       operands[i] = arena + step.operands[i];
-    if (step.library) {
-      LibraryFn fn = findLibrary(step.library);
-      if (!fn)
-        throw internalError("step " + std::to_string(s) + " (" + step.op + " of '" + step.node +
-                            "') calls library " + std::to_string(step.library) + ", which this runtime lacks");
-      fn(step, operands.data(), pool);
+    if (step.library && libraries->run(step, operands.data()))
       continue;
-    }
     for (uint32_t l = 0; l < step.numLaunches; ++l) {
       const GmcLaunch &launch = step.launches[l];
       LaunchContext context{launch.fn, operands.data()};
@@ -130,6 +130,11 @@ std::string HostDevice::missing(const GmcModel &model) {
   std::string lines;
   if (!pool.usesOpenMP() && pool.threads() > 1)
     lines += "libgomp.so.1 is not installed (package libgomp1); the runtime's own threads are used\n";
+  try {
+    lines += (libraries ? libraries->notes() : Libraries(model, pool).notes());
+  } catch (const Error &error) {
+    lines += std::string(error.what()) + "\n";
+  }
   return lines;
 }
 

@@ -3,8 +3,10 @@
 #define GMC_HOST_HOSTDEVICE_H
 
 #include "gmc/Device.h"
+#include "runtime/host/Libraries.h"
 #include "runtime/host/ThreadPool.h"
 
+#include <memory>
 #include <vector>
 
 namespace gmc::rt {
@@ -33,6 +35,7 @@ private:
   void checkRange(uint64_t offset, uint64_t bytes) const;
 
   ThreadPool pool;
+  std::unique_ptr<Libraries> libraries;
   char *arena = nullptr;
   char *mapping = nullptr;
   uint64_t arenaBytes = 0, mappingBytes = 0, promised = 0;

@@ -1,23 +1,42 @@
-// Library calls of the host target: GmcStep.library names one, GmcStep.libraryArgs describe it.
+// Library calls of the host target: the steps of a model that a library executes instead of their launches.
 #ifndef GMC_HOST_LIBRARIES_H
 #define GMC_HOST_LIBRARIES_H
 
 #include "gmc/Abi.h"
+#include "runtime/host/OneDnn.h"
 
-#include <string>
+#include <unordered_map>
 
 namespace gmc::rt {
 
-class ThreadPool;
+class Libraries {
+public:
+  /// Prepares every library call of the model, before its arena is there. Steps keep their launches when the library does not
+  /// load or has no such call; notes() says so. Throws Error(ExitMemory) when a call needs more workspace than the plan has
+  /// for it, Error(ExitInternal) for an unknown library.
+  Libraries(const GmcModel &model, ThreadPool &pool, const char *oneDnn = OneDnn::SharedObject);
 
-/// Executes one library step on operands that are addresses inside the arena. Throws Error.
-using LibraryFn = void (*)(const GmcStep &step, char *const *operands, ThreadPool &pool);
+  /// Executes `step` on its operands' addresses. False when its launches are to be executed.
+  bool run(const GmcStep &step, char *const *operands);
 
-/// Registers `fn` for library id `id` (> 0). Ids are fixed by the compiler; each is registered once, at start.
-void registerLibrary(uint32_t id, const char *name, LibraryFn fn);
+  /// One line per thing that is not as planned here; empty when all is.
+  const std::string &notes() const { return text; }
 
-/// The function of library id `id`, or null when none is registered.
-LibraryFn findLibrary(uint32_t id);
+private:
+  struct Prepared {
+    std::unique_ptr<OneDnn::Call> call; ///< null: the launches
+    std::vector<int64_t> positions;     ///< of the operands
+    int64_t scratch = -1;               ///< position of the workspace
+  };
+
+  void prepare(const GmcStep &step, Prepared &prepared);
+
+  std::unique_ptr<OneDnn> oneDnn;
+  std::unordered_map<const GmcStep *, Prepared *> bySteps;
+  std::vector<std::unique_ptr<Prepared>> prepared;
+  std::vector<char *> addresses;
+  std::string text;
+};
 
 } // namespace gmc::rt
 

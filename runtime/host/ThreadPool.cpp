@@ -38,6 +38,7 @@ void workOn(void *job) { static_cast<Job *>(job)->work(); }
 struct ThreadPool::Impl {
   // libgomp's entry points; null in an own pool.
   void (*gompParallel)(void (*)(void *), void *, unsigned, unsigned) = nullptr;
+  void (*gompSetThreads)(int) = nullptr;
 
   // The own pool: workers sleep until `generation` moves, work on `job`, and count themselves out.
   std::mutex mutex;
@@ -57,15 +58,15 @@ struct ThreadPool::Impl {
     if (!lib)
       return false;
     gompParallel = reinterpret_cast<decltype(gompParallel)>(dlsym(lib, "GOMP_parallel"));
-    auto setThreads = reinterpret_cast<void (*)(int)>(dlsym(lib, "omp_set_num_threads"));
+    gompSetThreads = reinterpret_cast<void (*)(int)>(dlsym(lib, "omp_set_num_threads"));
     auto setDynamic = reinterpret_cast<void (*)(int)>(dlsym(lib, "omp_set_dynamic"));
-    if (!gompParallel || !setThreads || !setDynamic) {
+    if (!gompParallel || !gompSetThreads || !setDynamic) {
       gompParallel = nullptr;
       return false;
     }
     // Libraries that open parallel regions of their own get the plan's thread count, always.
     setDynamic(0);
-    setThreads(static_cast<int>(threads));
+    gompSetThreads(static_cast<int>(threads));
     return true;
   }
 
@@ -132,6 +133,11 @@ ThreadPool::~ThreadPool() {
   impl->wake.notify_all();
   for (pthread_t thread : impl->workers)
     pthread_join(thread, nullptr);
+}
+
+void ThreadPool::setLibraryThreads(unsigned threads) {
+  if (impl->gompParallel)
+    impl->gompSetThreads(static_cast<int>(threads));
 }
 
 bool ThreadPool::usesOpenMP() const { return impl->gompParallel; }

@@ -29,6 +29,8 @@ public:
   void parallelFor(int64_t extent, int64_t grain, Body body, void *context);
 
   unsigned threads() const { return count; }
+  /// Threads of the parallel regions that libraries open on the calling thread: the pool's unless said otherwise.
+  void setLibraryThreads(unsigned threads);
   bool usesOpenMP() const;
 
 private:

@@ -1,3 +1,4 @@
+#include "runtime/host/OneDnn.h"
 #include "runtime/train/Trainer.h"
 
 #include <dlfcn.h>
@@ -37,6 +38,16 @@ void printInfo(const GmcModel &model, const Metadata &metadata, Device *device, 
     out << "reserve " << part << ": " << bytes << "\n";
   if (metadata.predictedStepMs > 0)
     out << "predicted step: " << jsonNumber(metadata.predictedStepMs) << " ms\n";
+  uint32_t calls = 0;
+  const GmcStep *called = nullptr;
+  for (uint32_t s = 0; model.numPrograms && s < model.programs[0].numSteps; ++s)
+    if (model.programs[0].steps[s].library) {
+      called = &model.programs[0].steps[s];
+      ++calls;
+    }
+  if (called)
+    out << "library calls: " << calls << " of " << model.programs[0].numSteps << " steps, oneDNN "
+        << OneDnn::versionText(PlannedCall::decode(called->libraryArgs, called->numLibraryArgs).version) << "\n";
   out << "numerics: " << metadata.numerics << "\n";
   if (std::string words = device ? device->describe() : ""; !words.empty())
     out << "device: " << words << "\n";

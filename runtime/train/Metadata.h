@@ -55,6 +55,9 @@ Metadata parseMetadata(const GmcModel &model);
 /// test/runtime/MemoryTest.cpp, rounded up.
 uint64_t processReserve(unsigned threads, uint64_t tensors);
 
+/// Host bytes of oneDNN and libgomp and of `calls` different library calls: their code, descriptors and memory objects.
+uint64_t libraryReserve(uint64_t calls, unsigned threads);
+
 } // namespace gmc::rt
 
 #endif

@@ -11,7 +11,7 @@ struct TrainOptions {
   ModelOptions model;
   std::string vram, target, arch, device, reserve, precision = "auto", numerics = "free", optimizer = "adamw",
                                                    bn = "train", dropout = "on", remat = "auto", microBatch = "auto",
-                                                   accumulate = "auto";
+                                                   accumulate = "auto", libraries = "auto";
   int threads = 0, effort = 2, workersMax = 2;
   int64_t shuffleBufferMax = 65536;
   bool clip = false, ema = false;

@@ -71,6 +71,8 @@ typedef struct GmcLaunch {
   int64_t shared;    /* cuda: bytes of dynamic shared memory */
 } GmcLaunch;
 
+enum { GMC_LIBRARY_NONE = 0, GMC_LIBRARY_ONEDNN = 1 };
+
 typedef struct GmcStep {
   const char *op;              /* e.g. "nn.conv2d" */
   const char *node;            /* first ONNX node it came from, "" for updates */
@@ -79,7 +81,8 @@ typedef struct GmcStep {
   uint32_t numLaunches;
   uint32_t numOperands;
   uint32_t stage;              /* GMC_STAGE_* */
-  uint32_t library;            /* 0: launches; else a library call that `libraryArgs` describes */
+  uint32_t library;            /* GMC_LIBRARY_*; not 0: `libraryArgs` describe a call (gmc/LibraryCall.h) that is executed
+                                  instead of the launches where the library is there */
   const int64_t *libraryArgs;
   uint32_t numLibraryArgs;
   float predictedMicros;
