@@ -157,16 +157,18 @@ std::vector<planning::PlanLever> levers(const std::vector<Candidate> &candidates
 /// What other options would do about a plan that does not fit: those that were left alone because they change what is trained.
 /// Each is planned, and named with what it needs less than `smallest`.
 std::vector<planning::PlanLever> leversBeyond(MLIRContext &context, const OnnxModel &model, const CompileRequest &request,
-                                              const DeviceProfile &profile, BatchSplit last,
+                                              const DeviceProfile &profile, HostLibrary *library, BatchSplit last,
                                               const PlanSearch::Point &smallest) {
   std::vector<planning::PlanLever> result;
   auto fits = [&](const std::string &name, const CompileRequest &other, BatchSplit split) -> std::optional<bool> {
     Diagnostics unheard;
     PhaseLog unseen; // its time is that of the plan phase, which asks
-    auto candidate = makeCandidate(context, model, other, profile, split, unseen, unheard);
+    auto candidate = makeCandidate(context, model, other, profile, library, split, unseen, unheard);
     if (!candidate)
       return std::nullopt;
-    auto reserveOf = [&](size_t, const PlannedStep &step) { return reserveParts(other, profile, step); };
+    auto reserveOf = [&](size_t, const PlannedStep &step) {
+      return reserveParts(other, profile, step, candidate->builder->libraryCalls());
+    };
     PlanSearch search(reserveOf);
     search.add(*candidate->builder);
     search.prepare();
@@ -235,11 +237,13 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
     const PlanBuilder &builder = *candidates.back().builder;
     int64_t calls = builder.libraryCalls();
     if (!request.pinnedNumerics && calls &&
-        static_cast<int64_t>(rt::libraryReserve(calls, request.threads)) > builder.boundBytes() / 20)
-      if (auto portable = makeCandidate(context, model, request, *profile, nullptr, split, own)) {
+        static_cast<int64_t>(rt::libraryReserve(calls, request.threads)) > builder.boundBytes() / 20) {
+      PhaseLog again(log->keepsIr());
+      if (auto portable = makeCandidate(context, model, request, *profile, nullptr, split, again, own)) {
         portable->withoutLibrary = true;
         candidates.push_back(std::move(*portable));
       }
+    }
   }
 
   log->start("plan");
@@ -277,7 +281,9 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
   result->plan.floorBytes = search.smallest().need;
   result->plan.boundBytes = bound;
   result->plan.levers = chosen ? levers(candidates, search, shown)
-                               : leversBeyond(context, model, request, *profile, candidates.back().split, shown);
+                               : leversBeyond(context, model, request, *profile,
+                                              candidate.builder->libraryCalls() ? library.get() : nullptr,
+                                              candidates.back().split, shown);
   result->notes = candidate.notes;
   for (Candidate &c : candidates)
     log->merge(c.log, &c == (chosen ? &candidate : &candidates.front()));
