@@ -1,6 +1,7 @@
 //===- PlanBuilder.cpp - from the functions of a step to a plan with addresses --------------------------===//
 
 #include "compiler/Pipeline/PlanBuilder.h"
+#include "gmc/Abi.h"
 #include "compiler/Planning/Packing.h"
 #include "dialects/NN/Tensor.h"
 #include "llvm/ADT/StringExtras.h"
