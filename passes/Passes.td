@@ -104,6 +104,77 @@ def BuildEvalPass : TrainingPass<"build-eval"> {
   ];
 }
 
+//===- Precision ----------------------------------------------------------------------------------------===//
+
+def ApplyPrecisionPass : Pass<"apply-precision", "::mlir::func::FuncOp"> {
+  let summary = "Put f32 computation into bf16 or fp16 by the policies of its ops";
+  let description = [{
+    Ops answer PrecisionOpInterface: `low` ops take and give low precision; `fp32` ops give f32; those that `follow` give what
+    their data operands are stored as, f32 where these differ. Parameters and constants have no say: arguments stay f32, what
+    a low op reads of them is cast once for all its readers, before any change of shape. Elementwise ops become regions that
+    read their operands as they are stored, compute in f32 and round once; an op that only one other reads is computed in its
+    reader's region. Results of the function keep their types: gradients of parameters leave in f32. A cast of what was widened
+    gives back what it was. Fp32 ops read f32: a widening cast stands before them, which kernel formation takes into the
+    kernel's loads.
+
+    ```mlir
+    func.func @f(%x: tensor<4x8xf32>, %w: tensor<8x2xf32> {nn.name = "w", nn.role = "parameter"},
+                 %b: tensor<2xf32> {nn.name = "b", nn.role = "parameter"}) -> tensor<4x2xf32> {
+      %0 = nn.matmul %x, %w : (tensor<4x8xf32>, tensor<8x2xf32>) -> tensor<4x2xf32>
+      %1 = nn.add %0, %b : tensor<4x2xf32>, tensor<2xf32>
+      %2 = nn.relu %1 : tensor<4x2xf32>
+      return %2 : tensor<4x2xf32>
+    }
+    // with precision=bf16 becomes
+      %0 = nn.cast %x {to = bf16} : (tensor<4x8xf32>) -> tensor<4x8xbf16>
+      %1 = nn.cast %w {to = bf16} : (tensor<8x2xf32>) -> tensor<8x2xbf16>
+      %2 = nn.matmul %0, %1 : (tensor<4x8xbf16>, tensor<8x2xbf16>) -> tensor<4x2xbf16>
+      %3 = nn.fused(%2, %b) : (tensor<4x2xbf16>, tensor<2xf32>) -> tensor<4x2xbf16> {
+      ^bb0(%x0: bf16, %b0: f32):
+        %s = arith.extf %x0 : bf16 to f32
+        %t = arith.addf %s, %b0 : f32
+        ... // relu in f32
+        %r = arith.truncf %u : f32 to bf16
+        nn.yield %r : bf16
+      }
+      %4 = nn.cast %3 {to = f32} : (tensor<4x2xbf16>) -> tensor<4x2xf32>
+      return %4 : tensor<4x2xf32>
+    ```
+  }];
+  let options = [Option<"precision", "precision", "std::string", "\"bf16\"", "fp32, bf16 or fp16">];
+  let dependentDialects = ["::gmc::nn::NNDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
+def ScaleLossPass : Pass<"scale-loss", "::mlir::ModuleOp"> {
+  let summary = "Dynamic loss scaling of @micro and @update, decided on the device";
+  let description = [{
+    Gradients of @micro start from the state `loss_scale` over the nominal count of labels, rounded up to a power of two:
+    dividing by it is exact. @update counts the gradients' elements that are not finite. Without any, the count of valid
+    labels that the optimizer divides by takes the scale along, so that the exact count decides, and after
+    hyper[GMC_HYPER_SCALE_INTERVAL] such steps the scale doubles, up to 2^24. Otherwise that count is -1: parameters,
+    moments, averages and the step count stay as they are, and the scale halves, down to 1.
+
+    ```mlir
+    func.func @update(%w, %g: tensor<4xf32> {nn.name = "w", nn.role = "gradient"}, %hyper, %count, %steps) {
+      %0 = nn.sgd_update %w, %g, %hyper, %count, %steps : ...
+      return %0, ...
+    }
+    // becomes
+    func.func @update(..., %scale: tensor<1xf32> {nn.name = "loss_scale", nn.role = "state"},
+                      %clean: tensor<1xf32> {nn.name = "loss_scale.clean_steps", nn.role = "state"}) {
+      %bad = nn.non_finite_count %g : tensor<4xf32>
+      %n = nn.fused(%count, %scale, %bad) ... // bad > 0 ? -1 : count * (scale / nominal)
+      %scale1 = nn.fused(%scale, %clean, %bad, %interval) ...
+      %clean1 = nn.fused(%clean, %bad, %interval) ...
+      %0 = nn.sgd_update %w, %g, %hyper, %n, %steps : ...
+      return %0, ..., %scale1, %clean1
+    }
+    ```
+  }];
+  let options = [Option<"accumulation", "accumulation", "int64_t", "1", "Micro-steps of an optimizer step">];
+  let dependentDialects = ["::gmc::nn::NNDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
 //===- Fusion and lowering ------------------------------------------------------------------------------===//
 
 def FormKernelsPass : Pass<"form-kernels", "::mlir::ModuleOp"> {

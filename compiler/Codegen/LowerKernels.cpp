@@ -1,6 +1,7 @@
 //===- LowerKernels.cpp - kernels to LLVM IR, the part all targets share --------------------------------===//
 
 #include "compiler/Codegen/LowerKernels.h"
+#include "compiler/Codegen/ExpandBFloat16.h"
 #include "compiler/Codegen/HostCodegen.h"
 #include "passes/Fusion/FormKernels.h"
 #include "passes/Lowering/EmitKernels.h"
@@ -130,7 +131,16 @@ struct InterleaveSums : llvm::PassInfoMixin<InterleaveSums> {
 
 } // namespace
 
+/// GPUs from sm_80 on convert bfloat as IEEE 754 rounds, in one instruction.
+static bool convertsBFloat16(const llvm::TargetMachine &machine) {
+  unsigned sm = 0;
+  StringRef cpu = machine.getTargetCPU();
+  return machine.getTargetTriple().isNVPTX() && cpu.consume_front("sm_") && !cpu.consumeInteger(10, sm) && sm >= 80;
+}
+
 void optimizeModule(llvm::Module &module, llvm::TargetMachine &machine, int level) {
+  if (!convertsBFloat16(machine))
+    expandBFloat16(module);
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager sccs;

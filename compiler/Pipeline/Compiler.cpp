@@ -1,6 +1,7 @@
 //===- Compiler.cpp - from an ONNX file and a budget to a plan ------------------------------------------===//
 
 #include "compiler/Pipeline/Compiler.h"
+#include "compiler/Codegen/CudaTools.h"
 #include "compiler/Codegen/ReadPlan.h"
 #include "compiler/Pipeline/Phases.h"
 #include "compiler/Pipeline/PlanSearch.h"
@@ -129,8 +130,8 @@ std::optional<Candidate> makeCandidate(MLIRContext &context, const OnnxModel &mo
   if (!built)
     return std::nullopt;
   std::string signature = c.builder->kernelSignature() + "|" + std::to_string(split.microBatch) + "x" +
-                          std::to_string(split.accumulation) + "|fp32|" + request.arch + "|" +
-                          std::to_string(request.target == planning::PlanTarget::Host ? request.threads : 0);
+                          std::to_string(split.accumulation) + "|" + toString(request.precision).str() + "|" +
+                          request.arch + "|" + std::to_string(request.target == planning::PlanTarget::Host ? request.threads : 0);
   auto hash = llvm::xxh3_128bits(llvm::ArrayRef(reinterpret_cast<const uint8_t *>(signature.data()), signature.size()));
   c.numerics = llvm::utohexstr(hash.high64, true, 16) + llvm::utohexstr(hash.low64, true, 16);
   log.stop();
@@ -192,7 +193,43 @@ std::vector<planning::PlanLever> leversBeyond(MLIRContext &context, const OnnxMo
   return result;
 }
 
+/// What low precision would bring where fp32 was asked for: the same micro-batch planned once more, for the report only. Of a
+/// plan that fits, without recomputation; else down to its floor.
+std::optional<planning::PlanLever> precisionLever(MLIRContext &context, const OnnxModel &model, CompileRequest request,
+                                                  const DeviceProfile &profile, BatchSplit split,
+                                                  const planning::Plan &plan, const PlanSearch::Point &shown) {
+  if (request.precision != Precision::Fp32)
+    return std::nullopt;
+  request.precision = preferredPrecision(request.archs);
+  if (plan.fits)
+    request.remat = PlanBuilderOptions::Remat::Off;
+  PhaseLog untimed;
+  Diagnostics unreported;
+  auto candidate = makeCandidate(context, model, request, profile, split, untimed, unreported);
+  if (!candidate)
+    return std::nullopt;
+  auto reserveOf = [&](size_t, const PlannedStep &step) { return reserveParts(request, profile, step); };
+  PlanSearch search(reserveOf);
+  search.add(*candidate->builder);
+  if (!plan.fits)
+    search.prepare();
+  const PlanSearch::Point &point = plan.fits ? search.unconstrained().front() : search.smallest();
+  if (point.need >= shown.need)
+    return std::nullopt;
+  return planning::PlanLever{"--precision=" + toString(request.precision).str(), shown.need - point.need,
+                             point.ms - shown.ms};
+}
+
 } // namespace
+
+Precision preferredPrecision(llvm::ArrayRef<std::string> archs) {
+  for (const std::string &arch : archs)
+    if (auto sm = parseSm(arch); !sm || *sm < 80) {
+      llvm::consumeError(sm.takeError());
+      return Precision::Fp16;
+    }
+  return Precision::Bf16;
+}
 
 std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel &model, const CompileRequest &request,
                                           Diagnostics &diagnostics, PhaseLog *log) {
@@ -309,6 +346,13 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
     if (!libraryNote.empty())
       result->notes.notes.push_back(libraryNote);
   }
+  const planning::Plan &plan = result->plan;
+  if (request.explain || !plan.fits)
+    if (auto lever = precisionLever(context, model, request, *profile, {plan.microBatch, plan.accumulation}, plan, shown))
+      result->plan.levers.insert(result->plan.levers.begin(), *lever);
+  result->plan.precision = toString(request.precision).str();
+  if (!request.precisionNote.empty())
+    result->notes.notes.push_back(request.precisionNote);
   if (result->plan.fits)
     for (const auto &violation : planning::validatePlan(result->plan)) {
       diagnostics.add({ProblemKind::Internal, "the plan is wrong: " + violation.message});

@@ -7,6 +7,7 @@
 #include "compiler/Pipeline/Phases.h"
 #include "compiler/Pipeline/PlanBuilder.h"
 #include "passes/Autodiff/Training.h"
+#include "passes/Precision/Precision.h"
 #include "llvm/Support/MemoryBuffer.h"
 
 namespace gmc {
@@ -14,6 +15,8 @@ namespace gmc {
 struct CompileRequest {
   ImportOptions import; ///< its batch is set for each candidate
   TrainingOptions training;
+  Precision precision = Precision::Fp32;
+  std::string precisionNote; ///< what --precision=auto chose, and why
   int64_t batch = 32;
   std::optional<int64_t> microBatch, accumulation; ///< unset: auto
   planning::PlanTarget target = planning::PlanTarget::Host;
@@ -24,6 +27,7 @@ struct CompileRequest {
   std::optional<int64_t> reserveBytes; ///< instead of the computed one
   bool pinnedNumerics = false;
   bool libraries = true; ///< host: oneDNN where it is installed and predicted to be faster
+  bool explain = false; ///< report what other options would bring, even where that takes planning once more
   PlanBuilderOptions::Remat remat = PlanBuilderOptions::Remat::Auto;
   int effort = 2;
   int workersMax = 2;
@@ -42,6 +46,9 @@ struct CompiledPlan {
   std::map<std::string, int64_t> reserve;        ///< bytes by part
   planning::RematProblem remat;                  ///< what was solved for the plan's micro-batch
 };
+
+/// What GPUs of `archs` compute fastest without losing range where they have it: bf16 from sm_80 on, else fp16. bf16 for the host.
+Precision preferredPrecision(llvm::ArrayRef<std::string> archs);
 
 /// A micro-batch and how often it is executed per optimizer step.
 struct BatchSplit {

@@ -6,13 +6,14 @@
 #include "mlir/Pass/PassManager.h"
 #include "passes/Fusion/FormKernels.h"
 #include "passes/Passes.h"
+#include "passes/Precision/Precision.h"
 
 using namespace mlir;
 
 namespace gmc {
 
 llvm::ArrayRef<llvm::StringLiteral> phaseNames() {
-  static constexpr llvm::StringLiteral names[] = {"import", "train", "fuse", "plan", "lower", "link"};
+  static constexpr llvm::StringLiteral names[] = {"import", "train", "precision", "fuse", "plan", "lower", "link"};
   return names;
 }
 
@@ -20,7 +21,7 @@ llvm::ArrayRef<llvm::StringLiteral> phaseNames() {
 static std::unique_ptr<Pass> verifierOf(StringRef phase) {
   if (phase == "import")
     return createVerifyImportPass();
-  if (phase == "train")
+  if (phase == "train" || phase == "precision") // casts between them change nothing of what the functions promise
     return createVerifyTrainPass();
   if (phase == "fuse")
     return createVerifyFusePass();
@@ -174,7 +175,14 @@ std::optional<PhasedModel> runTensorPhases(MLIRContext &context, const OnnxModel
   if (last == "train")
     return m;
 
-  // Low precision belongs here: it is casts between nn ops, which fusion absorbs.
+  // Behind autodiff, so that the backward ops are cast as well; before fusion, which absorbs casts.
+  log.start("precision");
+  if (!collectProblems(context, diagnostics, ProblemKind::Unsupported,
+                       [&] { return succeeded(applyPrecision(*m.module, request.precision, split.accumulation)); }) ||
+      !finish())
+    return std::nullopt;
+  if (last == "precision")
+    return m;
 
   log.start("fuse");
   if (!collectProblems(context, diagnostics, ProblemKind::Unsupported,

@@ -30,8 +30,9 @@ int PlanBuilder::residentFor(StringRef role, StringRef name, Type type) {
     BufferKind kind = role == "parameter"                       ? BufferKind::Parameter
                       : role == "constant"                      ? BufferKind::Constant
                       : role == "gradient"                      ? BufferKind::Gradient
+                      : role == "cast"                          ? BufferKind::Cast
                                                                 : BufferKind::State;
-    Carry carry = role == "gradient" ? Carry::Loop : Carry::Step;
+    Carry carry = role == "gradient" || role == "cast" ? Carry::Loop : Carry::Step;
     residents.push_back({name.empty() ? role.str() : name.str(), role.str(), kind, carry, type, byteSize(type)});
   }
   return it->second;
@@ -147,6 +148,21 @@ std::vector<int64_t> PlanBuilder::addSteps(planning::Plan &plan, PlannedProgram 
   int loopEnd = base + static_cast<int>(schedule.steps.size()) - 1;
   // Buffers of this segment. Residents have ids 0..residents-1.
   std::vector<int64_t> idOf(schedule.buffers.size(), -1);
+  // The parameter or constant that a storage holds in low precision, whatever its shape; -1 for any other storage.
+  auto copyOf = [&](int storage) {
+    auto element = cast<ShapedType>(graph.storages[storage].value.getType()).getElementType();
+    if (!element.isF16() && !element.isBF16())
+      return -1;
+    while (graph.storages[storage].kind == Storage::Kind::Result) {
+      const KernelNode &node = graph.nodes[graph.storages[storage].producer];
+      if (node.operands.size() != 1)
+        return -1;
+      storage = node.operands[0];
+    }
+    int source = residentOf[storage];
+    static constexpr StringLiteral copied[] = {"parameter", "constant", "cast"};
+    return source >= 0 && llvm::is_contained(copied, StringRef(residents[source].role)) ? source : -1;
+  };
   for (auto [i, buffer] : llvm::enumerate(schedule.buffers)) {
     if (buffer.merged)
       continue;
@@ -171,6 +187,10 @@ std::vector<int64_t> PlanBuilder::addSteps(planning::Plan &plan, PlannedProgram 
         b.name += ":" + std::to_string(storage.index);
       if (node.stage == "backward")
         b.name = "grad of " + b.name;
+      if (int source = copyOf(buffer.storage); source >= 0) {
+        b.kind = BufferKind::Cast;
+        b.name = residents[source].name;
+      }
     }
     if (buffer.kept)
       b.last = loopEnd;
@@ -190,7 +210,7 @@ std::vector<int64_t> PlanBuilder::addSteps(planning::Plan &plan, PlannedProgram 
               : node.stage == "update"  ? planning::Stage::Update
               : node.stage == "forward" ? planning::Stage::Forward
                                         : planning::Stage::Backward;
-    if (part == "begin")
+    if (part == "begin" && s.stage == planning::Stage::Update)
       s.op = "nn.zero";
     if (s.stage == planning::Stage::Update)
       s.nodes.clear();
@@ -231,13 +251,16 @@ std::vector<int64_t> PlanBuilder::addSteps(planning::Plan &plan, PlannedProgram 
       launch.workspaces.push_back(w.id);
       plan.buffers.push_back(std::move(w));
     }
-    // What the optimizer reads of a parameter is its gradient.
+    // What the optimizer reads of a parameter is its gradient, in whatever precision.
+    auto elements = [](Type type) { return cast<ShapedType>(type).getNumElements(); };
+    func::FuncOp kernel = node.kernel;
     if (s.stage == planning::Stage::Update)
       for (int64_t written : s.writes)
         if (plan.buffers[written].kind == BufferKind::Parameter)
-          for (int64_t read : s.reads)
-            if (plan.buffers[read].kind == BufferKind::ActivationGradient &&
-                plan.buffers[read].size == plan.buffers[written].size) {
+          for (auto [o, operand] : llvm::enumerate(step.operands))
+            if (int64_t read = bufferId(operand);
+                plan.buffers[read].kind == BufferKind::ActivationGradient &&
+                elements(kernel.getArgumentTypes()[o]) == elements(kernel.getResultTypes()[0])) {
               plan.buffers[read].kind = BufferKind::Gradient;
               plan.buffers[read].name = plan.buffers[written].name;
             }

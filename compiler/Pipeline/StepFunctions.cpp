@@ -2,7 +2,7 @@
 #include "dialects/NN/Elementwise.h"
 #include "passes/Fusion/FormKernels.h"
 #include "mlir/IR/IRMapping.h"
-#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 
@@ -118,6 +118,52 @@ void inlineUpdate(FunctionBuilder &out, func::FuncOp update, ArrayRef<Operation 
     out.carry(resultRole(update, r), resultName(update, r), map.lookup(result));
 }
 
+/// Ops of @micro whose results are the same in every micro-step, in order: those that read parameters and constants only.
+llvm::SetVector<Operation *> invariantOps(func::FuncOp micro) {
+  llvm::SetVector<Operation *> ops;
+  for (Operation &op : micro.getBody().front().without_terminator())
+    if (llvm::all_of(op.getOperands(), [&](Value v) {
+          if (Operation *producer = v.getDefiningOp())
+            return ops.contains(producer);
+          StringRef role = argumentRole(micro, cast<BlockArgument>(v).getArgNumber());
+          return role == "parameter" || role == "constant";
+        }))
+      ops.insert(&op);
+  return ops;
+}
+
+/// The argument that `v` is computed from, first operand by first operand; null for a constant.
+BlockArgument sourceOf(Value v) {
+  while (Operation *op = v.getDefiningOp()) {
+    if (op->getNumOperands() == 0)
+      return {};
+    v = op->getOperand(0);
+  }
+  return cast<BlockArgument>(v);
+}
+
+/// Whether `op` makes the low-precision copy of a parameter that the micro-steps share.
+bool isSharedCopy(Operation *op, const llvm::SetVector<Operation *> &invariant) {
+  auto cast = dyn_cast<nn::CastOp>(op);
+  return cast && invariant.contains(op) && sourceOf(cast) && isa<FloatType>(nn::elementTypeOf(cast.getX())) &&
+         byteSize(cast.getType()) < byteSize(cast.getX().getType());
+}
+
+/// Clones `v` and what it is computed from into `out`, whose arguments stand for those of `micro`.
+Value cloneInvariant(FunctionBuilder &out, func::FuncOp micro, Value v, IRMapping &map) {
+  if (Value known = map.lookupOrNull(v))
+    return known;
+  if (auto argument = dyn_cast<BlockArgument>(v)) {
+    unsigned i = argument.getArgNumber();
+    map.map(v, out.argument(argumentRole(micro, i), argumentName(micro, i), v.getType()));
+  } else {
+    for (Value operand : v.getDefiningOp()->getOperands())
+      cloneInvariant(out, micro, operand, map);
+    out.b.clone(*v.getDefiningOp(), map);
+  }
+  return map.lookup(v);
+}
+
 } // namespace
 
 FailureOr<StepFunctions> buildStepFunctions(ModuleOp module, int64_t accumulation) {
@@ -140,9 +186,27 @@ FailureOr<StepFunctions> buildStepFunctions(ModuleOp module, int64_t accumulatio
       map.map(micro.getArgument(i),
             body.argument(argumentRole(micro, i), argumentName(micro, i), micro.getArgument(i).getType()));
   llvm::DenseMap<Operation *, unsigned> order;
+  FunctionBuilder begin(module, "step_begin");
+  llvm::SetVector<Operation *> invariant = invariantOps(micro);
+  IRMapping once;
+  llvm::StringMap<unsigned> copies;
+  auto isHoisted = [&](Operation &op) { return accumulation > 1 && isSharedCopy(&op, invariant); };
+  DenseSet<Operation *> repeated{micro.getBody().front().getTerminator()}; // what only a copy needs is made with it
+  for (Operation &op : llvm::reverse(micro.getBody().front().without_terminator()))
+    if (!isHoisted(op) && llvm::any_of(op.getUsers(), [&](Operation *user) { return repeated.contains(user); }))
+      repeated.insert(&op);
   for (Operation &op : micro.getBody().front().without_terminator()) {
     order[&op] = order.size() + 1;
-    body.b.clone(op, map);
+    if (repeated.contains(&op))
+      body.b.clone(op, map);
+    if (!isHoisted(op))
+      continue;
+    Value copy = op.getResult(0);
+    std::string name = argumentName(micro, sourceOf(copy).getArgNumber()).str();
+    if (unsigned again = copies[name]++)
+      name += ":" + std::to_string(again);
+    begin.carry("cast", name, cloneInvariant(begin, micro, copy, once));
+    map.map(copy, body.argument("cast", name, copy.getType()));
   }
   struct Zero {
     std::string role, name;
@@ -178,21 +242,28 @@ FailureOr<StepFunctions> buildStepFunctions(ModuleOp module, int64_t accumulatio
   if (accumulation == 1) {
     inlineUpdate(body, update, byGradient(update, position), [&](unsigned i) -> Value {
       StringRef role = argumentRole(update, i);
-      if (role == "gradient")
-        return gradients.lookup(argumentName(update, i));
+      if (role == "gradient") { // an update widens what it reads itself
+        Value gradient = gradients.lookup(argumentName(update, i));
+        auto widened = gradient.getDefiningOp<nn::CastOp>();
+        bool narrower = widened && isa<FloatType>(nn::elementTypeOf(widened.getX())) &&
+                        byteSize(widened.getX().getType()) < byteSize(gradient.getType());
+        return narrower ? widened.getX() : gradient;
+      }
       return role == "valid_count" ? validCount : Value();
     });
+    for (auto &[_, gradient] : gradients)
+      if (Operation *op = gradient.getDefiningOp(); isa_and_nonnull<nn::CastOp>(op) && op->use_empty())
+        op->erase();
   } else {
-    FunctionBuilder once(module, "step_update");
+    FunctionBuilder last(module, "step_update");
     SmallVector<Operation *> ops;
     for (Operation &op : update.getBody().front().without_terminator())
       ops.push_back(&op);
-    inlineUpdate(once, update, ops, [](unsigned) { return Value(); });
-    step.update = once.finish();
+    inlineUpdate(last, update, ops, [](unsigned) { return Value(); });
+    step.update = last.finish();
   }
   step.body = body.finish();
 
-  FunctionBuilder begin(module, "step_begin");
   for (const Zero &zero : zeros) {
     auto fill = nn::FusedOp::create(begin.b, module.getLoc(), zero.type, ValueRange{});
     fill->setAttr(kUpdateAttr, begin.b.getUnitAttr());

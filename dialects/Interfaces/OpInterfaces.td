@@ -29,12 +29,14 @@ def GradientOpInterface : OpInterface<"GradientOpInterface"> {
 def PrecisionOpInterface : OpInterface<"PrecisionOpInterface"> {
   let cppNamespace = "::gmc";
   let description = [{
-    In which precision an op may compute under mixed precision: low (matmul family, convolutions), fp32 (exp, log,
-    statistics, sums, losses), or follow its inputs.
+    In which precision an op may compute under mixed precision: low (matmul family, convolutions), fp32 (exp, log, sums,
+    losses), or follow its inputs. Whatever the elements are stored as, kernels compute and accumulate in f32.
   }];
   let methods = [
     InterfaceMethod<"The op's policy.", "::gmc::PrecisionPolicy", "getPrecisionPolicy", (ins), "",
       [{ return ::gmc::PrecisionPolicy::Follow; }]>,
+    InterfaceMethod<"Operands that stay in fp32 where the op follows the others: statistics, and what is applied with them.",
+      "::llvm::SmallVector<unsigned>", "getWideOperands", (ins), "", [{ return {}; }]>,
   ];
 }
 

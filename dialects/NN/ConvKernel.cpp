@@ -2,6 +2,7 @@
 
 #include "dialects/NN/ConvKernel.h"
 #include "dialects/NN/Fold.h"
+#include "dialects/NN/Lanes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
@@ -97,11 +98,17 @@ static void emitConvRows(KernelBuilder &kernel, ConvForm form, const ConvShape &
   int64_t sourcesPerGroup = forward ? s.channelsPerGroup() : s.filtersPerGroup();
   SmallVector<int64_t> rows(kernel.resultShape(0).drop_back());
   int64_t length = kernel.resultShape(0).back();
+  // A row is summed up in the result, or, where that would round it, beside it.
+  Type element = kernel.resultElementType(0), type = computeType(element);
+  bool beside = element != type;
   kernel.parallel({numElements(rows)}, [&](OpBuilder &b, Location loc, ValueRange iv) {
     SmallVector<Value> ivs = kb::delinearize(b, loc, iv[0], rows);
     Value zero = kb::idx(b, loc, 0), y = kernel.resultBuffer(0);
+    Value sums = beside ? localBuffer(b, loc, {length}, type) : y;
     auto rowAt = [&](Value i) {
-      SmallVector<Value> at(ivs);
+      SmallVector<Value> at;
+      if (!beside)
+        at.append(ivs.begin(), ivs.end());
       at.push_back(i);
       return at;
     };
@@ -109,9 +116,11 @@ static void emitConvRows(KernelBuilder &kernel, ConvForm form, const ConvShape &
     Value g = kb::div(b, loc, channel, kb::idx(b, loc, resultsPerGroup));
     Value local = kb::rem(b, loc, channel, kb::idx(b, loc, resultsPerGroup));
     Value firstSource = kb::mul(b, loc, g, kb::idx(b, loc, sourcesPerGroup));
-    Value init = hasBias ? kernel.load(b, loc, 2, {channel}) : kb::constant(b, loc, kernel.resultElementType(0), 0);
-    KernelBuilder::loop(b, loc, zero, kb::idx(b, loc, length),
-                        [&](OpBuilder &b, Location l, Value i) { memref::StoreOp::create(b, l, init, y, rowAt(i)); });
+    Value init =
+        hasBias ? convertTo(b, loc, kernel.load(b, loc, 2, {channel}), type) : kb::constant(b, loc, type, 0);
+    KernelBuilder::loop(b, loc, zero, kb::idx(b, loc, length), [&](OpBuilder &b, Location l, Value i) {
+      memref::StoreOp::create(b, l, init, sums, rowAt(i));
+    });
     Bounds bounds{{zero, kb::idx(b, loc, sourcesPerGroup)}};
     for (size_t d = 0; d < last; ++d)
       bounds.push_back(forward ? windowTaps(b, loc, w, d, ivs[d + 2], s.in[d])
@@ -131,37 +140,49 @@ static void emitConvRows(KernelBuilder &kernel, ConvForm form, const ConvShape &
         inside = inside ? Value(arith::AndIOp::create(b, l, inside, hit)) : hit;
       }
       auto addRow = [&](OpBuilder &b, Location l) {
-        Value wv = kernel.load(b, l, 1, weight), k = at.back();
+        Value wv = convertTo(b, l, kernel.load(b, l, 1, weight), type), k = at.back();
         auto [lo, hi] = windowPositions(b, l, w, last, k, s.in[last], s.out[last]);
         KernelBuilder::loop(b, l, lo, hi, [&](OpBuilder &b, Location l, Value o) {
           Value i = windowInput(b, l, w, last, o, k);
           SmallVector<Value> from(x), to = rowAt(forward ? o : i);
           from.push_back(forward ? i : o);
-          Value product = kb::mul(b, l, wv, kernel.load(b, l, 0, from));
-          Value sum = kb::add(b, l, memref::LoadOp::create(b, l, y, to), product);
-          memref::StoreOp::create(b, l, sum, y, to);
+          Value product = kb::mul(b, l, wv, convertTo(b, l, kernel.load(b, l, 0, from), type));
+          Value sum = kb::add(b, l, memref::LoadOp::create(b, l, sums, to), product);
+          memref::StoreOp::create(b, l, sum, sums, to);
         });
       };
       inside ? kb::when(b, l, inside, addRow) : addRow(b, l);
       return SmallVector<Value>{};
     });
+    if (beside)
+      KernelBuilder::loop(b, loc, zero, kb::idx(b, loc, length), [&](OpBuilder &b, Location l, Value i) {
+        SmallVector<Value> to(ivs);
+        to.push_back(i);
+        memref::StoreOp::create(b, l, convertTo(b, l, memref::LoadOp::create(b, l, sums, i), element), y, to);
+      });
   });
 }
 
 /// Below this many results per source and group, packing patches costs more than it saves.
 static constexpr int64_t minTileResults = 4;
+/// Elements of the longest row that is summed up beside the result.
+static constexpr int64_t maxRowBeside = 8192;
 
-/// Host forms compute in the element type, on buffers; lanes index within an image with 32 bits.
+/// Host forms compute on buffers; lanes index within an image with 32 bits.
 static bool hostForm(KernelBuilder &kernel, const ConvShape &s) {
   int64_t image = std::max(s.channels * s.inSize(), s.filters * s.outSize());
-  return kernel.target() == KernelTarget::Host && kernel.resultElementType(0).getIntOrFloatBitWidth() >= 32 &&
-         kernel.operandBuffer(0) && kernel.operandBuffer(1) && image < (int64_t(1) << 30);
+  return kernel.target() == KernelTarget::Host && kernel.operandBuffer(0) && kernel.operandBuffer(1) &&
+         image < (int64_t(1) << 30);
 }
 
 void emitConvKernel(KernelBuilder &kernel, ConvForm form, const ConvShape &shape, bool hasBias) {
   if (!hostForm(kernel, shape))
     return emitConvGather(kernel, form, shape, hasBias);
   int64_t results = form == ConvForm::Forward ? shape.filtersPerGroup() : shape.channelsPerGroup();
+  bool longRows = kernel.resultElementType(0) != computeType(kernel.resultElementType(0)) &&
+                  kernel.resultShape(0).back() > maxRowBeside;
+  if (results < minTileResults && longRows)
+    return emitConvGather(kernel, form, shape, hasBias);
   if (results < minTileResults)
     return emitConvRows(kernel, form, shape, hasBias);
   emitConvTiles(kernel, form, shape, hasBias);

@@ -28,6 +28,7 @@ constexpr int64_t maxVectors = 4;         ///< vectors of pixels in an iteration
 constexpr int64_t patchRows = 128;        ///< (channel, tap) pairs packed at a time
 constexpr int64_t patchBytes = 64 * 1024; ///< at most, unless the taps of one channel need more
 constexpr int64_t rowsAtOnce = 6;         ///< result channels with an accumulator in a register
+constexpr int64_t sumBytes = 32 * 1024;   ///< sums of an iteration between chunks, where the result cannot hold them
 constexpr int64_t farOutside = -(int64_t(1) << 30);
 
 /// The taps of one dimension at the pixels of a residue class: tap first + j * tapStep for j < count reads the source
@@ -43,22 +44,22 @@ struct ConvTiles {
   bool forward, hasBias;
   const Window &w;
   size_t rank;
-  Type type;
+  Type type;                        ///< of the arithmetic
   int64_t groups, results, sources; ///< channels per group
   SmallVector<int64_t> resultSize, sourceSize, classes, grid, sourceStrides, resultStrides;
   int64_t resultPlane = 1, sourcePlane = 1, pixels = 1, classCount = 1, taps;
-  int64_t lanes, vectorsPerImage, vectors, channelsAtOnce, chunks, blocks;
-  bool alwaysContiguous = true, unitLast;
+  int64_t lanes, vectorsPerImage, vectors, channelsAtOnce, chunks, blocks, resultsAtOnce;
+  bool alwaysContiguous = true, unitLast, ownSums;
 
   // Of the iteration being emitted.
-  Value x, weight, y, patch, coordinates, linear, resultOffsets, weightOffsets;
+  Value x, weight, y, patch, sums, coordinates, linear, resultOffsets, weightOffsets;
   Value group, firstVector, vectorCount;
   SmallVector<Value> residue;
   SmallVector<Taps> dims;
 
   ConvTiles(KernelBuilder &kernel, ConvForm form, const ConvShape &s, bool hasBias)
       : kernel(kernel), s(s), forward(form == ConvForm::Forward), hasBias(hasBias), w(s.window), rank(w.rank()),
-        type(kernel.resultElementType(0)), groups(s.group) {
+        type(computeType(kernel.resultElementType(0))), groups(s.group) {
     results = forward ? s.filtersPerGroup() : s.channelsPerGroup();
     sources = forward ? s.channelsPerGroup() : s.filtersPerGroup();
     resultSize.assign((forward ? s.out : s.in).begin(), (forward ? s.out : s.in).end());
@@ -86,6 +87,10 @@ struct ConvTiles {
     vectors = std::clamp<int64_t>(patchBytes / (channelsAtOnce * taps * 64), 1, maxVectors);
     vectors = std::min(vectors, s.batch * vectorsPerImage);
     blocks = (s.batch * vectorsPerImage + vectors - 1) / vectors;
+    // Sums go on from chunk to chunk in the result, or, where that would round them, in a buffer of the iteration.
+    bool rounds = chunks > 1 && kernel.resultElementType(0) != type;
+    resultsAtOnce = rounds ? std::clamp<int64_t>(sumBytes / (vectors * 64), rowsAtOnce, results) : results;
+    ownSums = rounds;
   }
 
   void emit();
@@ -93,7 +98,8 @@ struct ConvTiles {
   void emitCoordinates(OpBuilder &b, Location loc, Value v);
   void emitPack(OpBuilder &b, Location loc, Value v, Value firstChannel, Value channels);
   void emitWeightOffsets(OpBuilder &b, Location loc, Value channels);
-  void emitProducts(OpBuilder &b, Location loc, Value v, Value firstResult, int64_t rows, Value chunk,
+  void emitChunks(OpBuilder &b, Location loc, Value firstResult, int64_t count);
+  void emitProducts(OpBuilder &b, Location loc, Value v, Value firstResult, Value local, int64_t rows, Value chunk,
                     Value firstChannel, Value length);
 
   /// Image and first pixel of vector v of this iteration.
@@ -245,9 +251,9 @@ void ConvTiles::emitWeightOffsets(OpBuilder &b, Location loc, Value channels) {
   });
 }
 
-/// Adds patch times weights to `rows` result channels at the pixels of vector v.
-void ConvTiles::emitProducts(OpBuilder &b, Location loc, Value v, Value firstResult, int64_t rows, Value chunk,
-                             Value firstChannel, Value length) {
+/// Adds patch times weights to `rows` result channels at the pixels of vector v; their own sums are those from `local` on.
+void ConvTiles::emitProducts(OpBuilder &b, Location loc, Value v, Value firstResult, Value local, int64_t rows,
+                             Value chunk, Value firstChannel, Value length) {
   Lanes l(b, loc, type);
   Value zero = kb::idx(b, loc, 0);
   auto [image, pixel] = position(b, loc, v);
@@ -294,8 +300,11 @@ void ConvTiles::emitProducts(OpBuilder &b, Location loc, Value v, Value firstRes
       Lanes l(b, loc, type);
       return hasBias ? l.splat(kernel.load(b, loc, 2, q)) : l.zero();
     };
+    Value sumAt = kb::add(b, loc, local, kb::idx(b, loc, i));
     auto earlier = [&](OpBuilder &b, Location loc) {
       Lanes l(b, loc, type);
+      if (ownSums)
+        return l.load(sums, {v, sumAt, kb::idx(b, loc, 0)});
       return offsets ? l.gather(y, at, offsets, mask) : l.maskedLoad(y, at, mask);
     };
     Value start = chunks == 1 ? fresh(b, loc)
@@ -305,8 +314,49 @@ void ConvTiles::emitProducts(OpBuilder &b, Location loc, Value v, Value firstRes
                                     [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, earlier(b, loc)); })
                                     .getResult(0);
     Value sum = arith::AddFOp::create(b, loc, start, products.getResult(i));
-    offsets ? l.scatter(sum, y, at, offsets, mask) : l.maskedStore(sum, y, at, mask);
+    auto finish = [&](OpBuilder &b, Location loc) {
+      Lanes l(b, loc, type);
+      offsets ? l.scatter(sum, y, at, offsets, mask) : l.maskedStore(sum, y, at, mask);
+    };
+    if (!ownSums) {
+      finish(b, loc);
+      continue;
+    }
+    Value isLast = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, chunk, kb::idx(b, loc, chunks - 1));
+    ifElse(b, loc, isLast, finish, [&](OpBuilder &b, Location loc) {
+      Lanes(b, loc, type).store(sum, sums, {v, sumAt, kb::idx(b, loc, 0)});
+    });
   }
+}
+
+/// All chunks of source channels for `count` result channels.
+void ConvTiles::emitChunks(OpBuilder &b, Location loc, Value firstResult, int64_t count) {
+  KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, chunks), [&](OpBuilder &b, Location loc, Value chunk) {
+    Value first = kb::mul(b, loc, chunk, kb::idx(b, loc, channelsAtOnce));
+    Value channels =
+        kb::min(b, loc, kb::sub(b, loc, kb::idx(b, loc, sources), first), kb::idx(b, loc, channelsAtOnce));
+    if (!forward)
+      emitWeightOffsets(b, loc, channels);
+    KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), vectorCount,
+                        [&](OpBuilder &b, Location loc, Value v) { emitPack(b, loc, v, first, channels); });
+    Value length = kb::mul(b, loc, channels, tapCount(b, loc));
+    RowBlocks rows(count, rowsAtOnce);
+    auto blockLoop = [&](int64_t start, int64_t blockCount, int64_t size) {
+      if (!blockCount || !size)
+        return;
+      KernelBuilder::loop(
+          b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, blockCount), [&](OpBuilder &b, Location loc, Value block) {
+            Value local = kb::mul(b, loc, block, kb::idx(b, loc, size));
+            local = kb::add(b, loc, local, kb::idx(b, loc, start));
+            Value q = kb::add(b, loc, firstResult, local);
+            KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), vectorCount, [&](OpBuilder &b, Location loc, Value v) {
+              emitProducts(b, loc, v, q, local, size, chunk, first, length);
+            });
+          });
+    };
+    blockLoop(0, rows.big, rows.size);
+    blockLoop(rows.big * rows.size, rows.small, rows.size - 1);
+  });
 }
 
 void ConvTiles::emit() {
@@ -319,6 +369,8 @@ void ConvTiles::emit() {
     Type i32 = b.getI32Type();
     int64_t patchLength = channelsAtOnce * taps;
     patch = localBuffer(b, loc, {vectors, patchLength, lanes}, type);
+    if (ownSums)
+      sums = localBuffer(b, loc, {vectors, resultsAtOnce, lanes}, type);
     coordinates = localBuffer(b, loc, {vectors, static_cast<int64_t>(rank), lanes}, i32);
     linear = localBuffer(b, loc, {vectors, lanes}, i32);
     if (classCount > 1)
@@ -334,31 +386,17 @@ void ConvTiles::emit() {
     emitTaps(b, loc);
     KernelBuilder::loop(b, loc, zero, vectorCount,
                         [&](OpBuilder &b, Location loc, Value v) { emitCoordinates(b, loc, v); });
-    KernelBuilder::loop(b, loc, zero, kb::idx(b, loc, chunks), [&](OpBuilder &b, Location loc, Value chunk) {
-      Value first = kb::mul(b, loc, chunk, kb::idx(b, loc, channelsAtOnce));
-      Value channels =
-          kb::min(b, loc, kb::sub(b, loc, kb::idx(b, loc, sources), first), kb::idx(b, loc, channelsAtOnce));
-      if (!forward)
-        emitWeightOffsets(b, loc, channels);
-      KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), vectorCount,
-                          [&](OpBuilder &b, Location loc, Value v) { emitPack(b, loc, v, first, channels); });
-      Value length = kb::mul(b, loc, channels, tapCount(b, loc));
-      RowBlocks rows(results, rowsAtOnce);
-      auto blockLoop = [&](int64_t start, int64_t count, int64_t size) {
-        if (!count || !size)
-          return;
-        KernelBuilder::loop(
-            b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, count), [&](OpBuilder &b, Location loc, Value block) {
-              Value q = kb::mul(b, loc, block, kb::idx(b, loc, size));
-              q = kb::add(b, loc, q, kb::idx(b, loc, start));
-              KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), vectorCount, [&](OpBuilder &b, Location loc, Value v) {
-                emitProducts(b, loc, v, q, size, chunk, first, length);
-              });
-            });
-      };
-      blockLoop(0, rows.big, rows.size);
-      blockLoop(rows.big * rows.size, rows.small, rows.size - 1);
-    });
+    RowBlocks parts(results, resultsAtOnce);
+    auto partLoop = [&](int64_t start, int64_t count, int64_t size) {
+      if (!count || !size)
+        return;
+      KernelBuilder::loop(b, loc, zero, kb::idx(b, loc, count), [&](OpBuilder &b, Location loc, Value part) {
+        Value first = kb::mul(b, loc, part, kb::idx(b, loc, size));
+        emitChunks(b, loc, kb::add(b, loc, first, kb::idx(b, loc, start)), size);
+      });
+    };
+    partLoop(0, parts.big, parts.size);
+    partLoop(parts.big * parts.size, parts.small, parts.size - 1);
   });
 }
 

@@ -38,7 +38,7 @@ struct WeightTiles {
   Value x, dy, dw, patch, totals, group, firstColumn;
 
   WeightTiles(KernelBuilder &kernel, const ConvShape &s)
-      : kernel(kernel), s(s), w(s.window), rank(w.rank()), type(kernel.resultElementType(0)),
+      : kernel(kernel), s(s), w(s.window), rank(w.rank()), type(computeType(kernel.resultElementType(0))),
         channels(s.channelsPerGroup()), filters(s.filtersPerGroup()), columns(channels * w.taps()), pixels(s.outSize()),
         plane(s.inSize()), lanes(Lanes::count(type)), blocks(filters, rowsAtOnce), planeStrides(rank, 1) {
     for (size_t d = rank; d-- > 1;)

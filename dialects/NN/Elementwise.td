@@ -10,9 +10,11 @@ include "mlir/Interfaces/ControlFlowInterfaces.td"
 class NN_ElementwiseOp<string mnemonic, list<Trait> traits = []> : NN_Op<mnemonic, !listconcat([
     DeclareOpInterfaceMethods<ScalarOpInterface>, DeclareOpInterfaceMethods<GradientOpInterface>,
     DeclareOpInterfaceMethods<KernelOpInterface>, DeclareOpInterfaceMethods<RematOpInterface, ["getInPlaceOperands"]>,
-    CostOpInterface, PrecisionOpInterface, InferTypeOpAdaptor], traits)> {
+    CostOpInterface, DeclareOpInterfaceMethods<PrecisionOpInterface, ["getPrecisionPolicy"]>, InferTypeOpAdaptor], traits)> {
   let results = (outs NN_Tensor:$result);
+  string policy = "Follow";
   code elementwiseMethods = [{
+    ::gmc::PrecisionPolicy $cppClass::getPrecisionPolicy() { return ::gmc::PrecisionPolicy::}] # policy # [{; }
     void $cppClass::emitKernel(::gmc::KernelBuilder &kernel) { emitElementwiseKernel(*this, kernel); }
     ::llvm::SmallVector<unsigned> $cppClass::getInPlaceOperands(unsigned) { return elementwiseInPlace(*this); }
   }];
@@ -88,8 +90,8 @@ def NN_ReluOp : NN_SimpleUnaryOp<"relu", "max(x, 0)">;
 def NN_SigmoidOp : NN_SimpleUnaryOp<"sigmoid", "1 / (1 + exp(-x))">;
 def NN_TanhOp : NN_SimpleUnaryOp<"tanh", "Hyperbolic tangent">;
 def NN_ErfOp : NN_SimpleUnaryOp<"erf", "Gauss error function">;
-def NN_ExpOp : NN_SimpleUnaryOp<"exp", "Natural exponential"> ;
-def NN_LogOp : NN_SimpleUnaryOp<"log", "Natural logarithm">;
+def NN_ExpOp : NN_SimpleUnaryOp<"exp", "Natural exponential"> { let policy = "Fp32"; }
+def NN_LogOp : NN_SimpleUnaryOp<"log", "Natural logarithm"> { let policy = "Fp32"; }
 def NN_SqrtOp : NN_SimpleUnaryOp<"sqrt", "Square root">;
 def NN_ReciprocalOp : NN_SimpleUnaryOp<"reciprocal", "1 / x">;
 def NN_NegOp : NN_SimpleUnaryOp<"neg", "-x">;

@@ -11,9 +11,12 @@ include "dialects/NN/NNBase.td"
 
 class NN_IndexingOp<string mnemonic, list<Trait> traits> : NN_Op<mnemonic, !listconcat([
     InferTypeOpAdaptor, DeclareOpInterfaceMethods<KernelOpInterface>,
-    DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "getMemoryBytes", "getCostClass"]>, PrecisionOpInterface],
-    traits)> {
+    DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "getMemoryBytes", "getCostClass"]>,
+    DeclareOpInterfaceMethods<PrecisionOpInterface, ["getPrecisionPolicy"]>], traits)> {
+  /// What adds up in its result's elements does so in fp32.
+  string policy = "Fp32";
   code indexingMethods = [{
+    ::gmc::PrecisionPolicy $cppClass::getPrecisionPolicy() { return ::gmc::PrecisionPolicy::}] # policy # [{; }
     int64_t $cppClass::getFlops() { return 0; }
     ::gmc::CostClass $cppClass::getCostClass() { return ::gmc::CostClass::Gather; }
   }];
@@ -32,6 +35,7 @@ class NN_IndexingOp<string mnemonic, list<Trait> traits> : NN_Op<mnemonic, !list
 
 class NN_GatherOpBase<string mnemonic> : NN_IndexingOp<mnemonic, [
     DeclareOpInterfaceMethods<GradientOpInterface>, RematOpInterface]> {
+  let policy = "Follow";
   let results = (outs NN_Tensor:$result);
   let assemblyFormat = "$x `,` $indices attr-dict `:` functional-type(operands, results)";
   let extraClassDefinition = indexingMethods # gatherBytes;

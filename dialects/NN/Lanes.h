@@ -1,7 +1,8 @@
 //===- Lanes.h - vectors of lanes in host kernels ---------------------------------------------*- C++ -*-===//
 //
 // Host kernels that do not leave vectorization to LLVM work on vectors of 64 bytes of floats, with 32-bit integers and
-// masks of as many lanes beside them. LLVM splits them where the machine's are smaller.
+// masks of as many lanes beside them. LLVM splits them where the machine's are smaller. Buffers may hold f16 or bf16: vectors
+// of them are f32 in registers, extended when loaded and rounded when stored.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 #ifndef GMC_DIALECTS_NN_LANES_H
@@ -13,7 +14,7 @@
 namespace gmc::nn {
 
 struct Lanes {
-  /// Lanes of a vector of `element` (f32 or f64).
+  /// Lanes of a vector of `element` (f32 or f64: what kernels compute in).
   static int64_t count(mlir::Type element) { return 64 / elementBytes(element); }
 
   Lanes(mlir::OpBuilder &b, mlir::Location loc, mlir::Type element);
@@ -23,7 +24,7 @@ struct Lanes {
   mlir::VectorType floats, ints, mask;
 
   mlir::Value zero() const;                      ///< floats
-  mlir::Value splat(mlir::Value scalar) const;   ///< floats of a scalar
+  mlir::Value splat(mlir::Value scalar) const;   ///< floats of a scalar, which is extended
   mlir::Value intSplat(mlir::Value index) const; ///< ints of an index value
   mlir::Value intSplat(int64_t value) const;
   mlir::Value step() const; ///< ints 0, 1, 2...
@@ -44,6 +45,16 @@ struct Lanes {
   void scatter(mlir::Value value, mlir::Value buffer, mlir::Value at, mlir::Value offsets, mlir::Value mask) const;
   mlir::Value fma(mlir::Value x, mlir::Value y, mlir::Value z) const;
 };
+
+/// A vector of `buffer`'s elements as floats of `type`, and back.
+mlir::Value loadVector(mlir::OpBuilder &b, mlir::Location loc, mlir::VectorType type, mlir::Value buffer,
+                       mlir::ValueRange at);
+void storeVector(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::Value buffer, mlir::ValueRange at);
+/// Likewise of the lanes in `mask`; the others are zero, and not written.
+mlir::Value maskedLoadVector(mlir::OpBuilder &b, mlir::Location loc, mlir::VectorType type, mlir::Value buffer,
+                             mlir::ValueRange at, mlir::Value mask);
+void maskedStoreVector(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::Value buffer,
+                       mlir::ValueRange at, mlir::Value mask);
 
 /// A local array of an iteration.
 mlir::Value localBuffer(mlir::OpBuilder &b, mlir::Location loc, llvm::ArrayRef<int64_t> shape, mlir::Type element);

@@ -18,9 +18,10 @@ class NN_LossComputeOp<string mnemonic, list<Trait> traits = []> : NN_Op<mnemoni
     DeclareOpInterfaceMethods<KernelOpInterface, ["getWorkspaceBytes"]>, InferTypeOpAdaptor,
     DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "getCostClass"]>,
     DeclareOpInterfaceMethods<PrecisionOpInterface, ["getPrecisionPolicy"]>], traits)> {
+  string policy = "Fp32";
   code lossMethods = [{
     ::gmc::CostClass $cppClass::getCostClass() { return ::gmc::CostClass::Reduction; }
-    ::gmc::PrecisionPolicy $cppClass::getPrecisionPolicy() { return ::gmc::PrecisionPolicy::Fp32; }
+    ::gmc::PrecisionPolicy $cppClass::getPrecisionPolicy() { return ::gmc::PrecisionPolicy::}] # policy # [{; }
   }];
 }
 
@@ -114,13 +115,15 @@ def NN_SoftmaxCrossEntropyGradOp : NN_LossGradOp<"softmax_cross_entropy_grad", [
   let summary = "Gradient of nn.softmax_cross_entropy for its logits";
   let description = [{
     (softmax(x) - onehot(label)) * w[label] * g, 0 at positions that are not valid. The probabilities are computed again from
-    x, and the result may overwrite it.
+    x, in fp32 whatever it is stored as, and the result may overwrite it.
 
     ```mlir
     %dx = nn.softmax_cross_entropy_grad %x, %labels, %g
         : (tensor<8x10xf32>, tensor<8xi64>, tensor<1xf32>) -> tensor<8x10xf32>
     ```
   }];
+  let policy = "Follow"; // logits and their gradient may be the largest tensors of all
+  let extraClassDeclaration = "::llvm::SmallVector<unsigned> getWideOperands() { return {2, 3}; }";
   let arguments = (ins NN_FloatTensor:$x, NN_IndexTensor:$labels, NN_FloatTensor:$g, Optional<NN_FloatTensor>:$weights,
                        Optional<NN_ValidSamples>:$valid_samples, DefaultValuedAttr<I64Attr, "1">:$class_axis,
                        DefaultValuedAttr<I64Attr, "-100">:$ignore_index);

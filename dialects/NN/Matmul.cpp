@@ -113,7 +113,7 @@ MatmulShape::MatmulShape(MatmulOp op) : transposeA(op.getTransposeA()), transpos
 
 static bool usesVectors(MatmulOp op, KernelTarget target) {
   Type element = elementTypeOf(op.getResult());
-  return target == KernelTarget::Host && (element.isF32() || element.isF64());
+  return target == KernelTarget::Host && isa<FloatType>(element);
 }
 
 SmallVector<int64_t> MatmulOp::getWorkspaceBytes(KernelTarget target) {

@@ -4,11 +4,14 @@
 // rows x columns accumulates outer products: one element of the left operand, broadcast, times a vector of columns. When the
 // right operand is transposed, both operands are contiguous along the contraction: a tile accumulates dot products,
 // summed across lanes at the end. The remaining combination transposes the right operand first. All extents are known, so
-// every remainder has its own tile instead of tests inside loops; lanes past the last column are masked.
+// every remainder has its own tile instead of tests inside loops; lanes past the last column are masked. Operands of f16 or
+// bf16 are extended as they are loaded; a sum is rounded once, when the contraction is complete.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
+#include "dialects/NN/Fold.h"
 #include "dialects/NN/KernelSupport.h"
+#include "dialects/NN/Lanes.h"
 #include "dialects/NN/Matmul.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -33,8 +36,8 @@ int64_t balanced(int64_t extent, int64_t limit) { return ceilDiv(extent, ceilDiv
 class HostMatmul {
 public:
   HostMatmul(MatmulOp op, KernelBuilder &kernel)
-      : op(op), kernel(kernel), shape(op), type(kernel.resultElementType(0)), lanes(vectorBytes / elementBytes(type)),
-        vector(VectorType::get({lanes}, type)), batches(numElements(shape.batch)) {}
+      : op(op), kernel(kernel), shape(op), stored(kernel.resultElementType(0)), type(computeType(stored)),
+        lanes(vectorBytes / elementBytes(type)), vector(VectorType::get({lanes}, type)), batches(numElements(shape.batch)) {}
 
   void emit() {
     if (shape.transposeA && shape.transposeB) {
@@ -54,6 +57,7 @@ private:
   struct Operands {
     Value a, b, c, bias;
     Value batchA, batchB, batchC;
+    Value sums, firstRow, firstColumn; ///< where c would round sums that go on: a buffer of its own, and where it lies in c
   };
 
   Operands operandsAt(OpBuilder &b, Location loc, Value batchIndex) {
@@ -63,9 +67,9 @@ private:
     Operands o;
     int64_t m = shape.m, n = shape.n, k = shape.k;
     o.a = view(kernel.operandBuffer(0), shape.batchA, shape.transposeA ? k : m, shape.transposeA ? m : k);
-    bool stored = shape.transposeB;
-    o.b = transposed ? kernel.workspace(b, 0, {numElements(shape.batchB), k, n}, type)
-                     : view(kernel.operandBuffer(1), shape.batchB, stored ? n : k, stored ? k : n);
+    bool byColumns = shape.transposeB;
+    o.b = transposed ? kernel.workspace(b, 0, {numElements(shape.batchB), k, n}, stored)
+                     : view(kernel.operandBuffer(1), shape.batchB, byColumns ? n : k, byColumns ? k : n);
     o.c = view(kernel.resultBuffer(0), shape.batch, m, n);
     o.bias = op.getBias() ? kernel.operandBuffer(2) : Value();
     SmallVector<Value> indices = kb::delinearize(b, loc, batchIndex, shape.batch);
@@ -90,14 +94,17 @@ private:
   /// Vector at `indices` of which the first `active` lanes exist; the others are 0.
   Value loadVector(OpBuilder &b, Location loc, Value buffer, ValueRange indices, int64_t active) {
     if (active == lanes)
-      return vector::LoadOp::create(b, loc, vector, buffer, indices);
-    return vector::MaskedLoadOp::create(b, loc, vector, buffer, indices, mask(b, loc, active), zeroVector(b, loc));
+      return nn::loadVector(b, loc, vector, buffer, indices);
+    return maskedLoadVector(b, loc, vector, buffer, indices, mask(b, loc, active));
   }
   void storeVector(OpBuilder &b, Location loc, Value value, Value buffer, ValueRange indices, int64_t active) {
     if (active == lanes)
-      vector::StoreOp::create(b, loc, value, buffer, indices);
+      nn::storeVector(b, loc, value, buffer, indices);
     else
-      vector::MaskedStoreOp::create(b, loc, buffer, indices, mask(b, loc, active), value);
+      maskedStoreVector(b, loc, value, buffer, indices, mask(b, loc, active));
+  }
+  Value loadScalar(OpBuilder &b, Location loc, Value buffer, ValueRange indices) {
+    return convertTo(b, loc, memref::LoadOp::create(b, loc, buffer, indices), type);
   }
   Value offset(OpBuilder &b, Location loc, Value base, int64_t by) {
     return by ? kb::add(b, loc, base, kb::idx(b, loc, by)) : base;
@@ -106,6 +113,8 @@ private:
   void emitOuter();
   void outerTile(OpBuilder &b, Location loc, const Operands &o, Value row, int64_t rows, Value column, int64_t columns,
                  Value lo, Value hi, Value first);
+  /// The buffer and the place in it where the sum of an element lies between blocks of the contraction.
+  std::pair<Value, SmallVector<Value>> sumsAt(OpBuilder &b, Location loc, const Operands &o, Value row, Value column);
   void emitDot();
   void dotTile(OpBuilder &b, Location loc, const Operands &o, Value row, int64_t rows, Value column, int64_t columns);
   void transposeRight();
@@ -113,7 +122,7 @@ private:
   MatmulOp op;
   KernelBuilder &kernel;
   MatmulShape shape;
-  Type type;
+  Type stored, type; ///< of the elements, and of the arithmetic
   int64_t lanes;
   VectorType vector;
   int64_t batches;
@@ -137,9 +146,10 @@ void HostMatmul::outerTile(OpBuilder &b, Location loc, const Operands &o, Value 
       if (o.bias)
         start = loadVector(b, loc, o.bias, {at[v]}, active(v));
       else if (op.getBias()) // a splat constant
-        start = vector::BroadcastOp::create(b, loc, vector, kernel.load(b, loc, 2, {at[v]}));
+        start = vector::BroadcastOp::create(b, loc, vector, convertTo(b, loc, kernel.load(b, loc, 2, {at[v]}), type));
       if (first) {
-        Value sofar = loadVector(b, loc, o.c, {o.batchC, offset(b, loc, row, r), at[v]}, active(v));
+        auto [sums, place] = sumsAt(b, loc, o, offset(b, loc, row, r), at[v]);
+        Value sofar = loadVector(b, loc, sums, place, active(v));
         start = arith::SelectOp::create(b, loc, first, start, sofar);
       }
       init.push_back(start);
@@ -151,8 +161,7 @@ void HostMatmul::outerTile(OpBuilder &b, Location loc, const Operands &o, Value 
           right.push_back(loadVector(b, l, o.b, {o.batchB, k, at[v]}, active(v)));
         for (int64_t r = 0; r < rows; ++r) {
           Value i = offset(b, l, row, r);
-          Value x = memref::LoadOp::create(
-              b, l, o.a, shape.transposeA ? ValueRange{o.batchA, k, i} : ValueRange{o.batchA, i, k});
+          Value x = loadScalar(b, l, o.a, shape.transposeA ? ValueRange{o.batchA, k, i} : ValueRange{o.batchA, i, k});
           Value left = vector::BroadcastOp::create(b, l, vector, x);
           for (int64_t v = 0; v < vectors; ++v)
             sums.push_back(vector::FMAOp::create(b, l, left, right[v], acc[r * vectors + v]));
@@ -160,8 +169,17 @@ void HostMatmul::outerTile(OpBuilder &b, Location loc, const Operands &o, Value 
         scf::YieldOp::create(b, l, sums);
       });
   for (int64_t r = 0; r < rows; ++r)
-    for (int64_t v = 0; v < vectors; ++v)
-      storeVector(b, loc, loop.getResult(r * vectors + v), o.c, {o.batchC, offset(b, loc, row, r), at[v]}, active(v));
+    for (int64_t v = 0; v < vectors; ++v) {
+      auto [sums, place] = sumsAt(b, loc, o, offset(b, loc, row, r), at[v]);
+      storeVector(b, loc, loop.getResult(r * vectors + v), sums, place, active(v));
+    }
+}
+
+std::pair<Value, SmallVector<Value>> HostMatmul::sumsAt(OpBuilder &b, Location loc, const Operands &o, Value row,
+                                                        Value column) {
+  if (!o.sums)
+    return {o.c, {o.batchC, row, column}};
+  return {o.sums, {kb::sub(b, loc, row, o.firstRow), kb::sub(b, loc, column, o.firstColumn)}};
 }
 
 void HostMatmul::emitOuter() {
@@ -182,6 +200,12 @@ void HostMatmul::emitOuter() {
     SmallVector<Value> at = kb::delinearize(b, loc, ivs[0], {batches, panels, chunks});
     Operands o = operandsAt(b, loc, at[0]);
     Value column = kb::mul(b, loc, at[1], kb::idx(b, loc, width)), chunkIndex = at[2];
+    int64_t chunkRows = std::min(chunk * height, shape.m);
+    if (blocks > 1 && stored != type) {
+      o.sums = localBuffer(b, loc, {chunkRows, width}, type);
+      o.firstRow = kb::mul(b, loc, chunkIndex, kb::idx(b, loc, chunk * height));
+      o.firstColumn = column;
+    }
     auto panel = [&](OpBuilder &b, Location loc, int64_t columns) {
       auto block = [&](OpBuilder &b, Location loc, Value lo, Value hi, Value first) {
         Value begin = kb::mul(b, loc, chunkIndex, kb::idx(b, loc, chunk));
@@ -202,6 +226,16 @@ void HostMatmul::emitOuter() {
         Value lo = kb::mul(b, l, i, kb::idx(b, l, depth));
         Value hi = kb::min(b, l, kb::add(b, l, lo, kb::idx(b, l, depth)), kb::idx(b, l, shape.k));
         block(b, l, lo, hi, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, i, kb::idx(b, l, 0)));
+      });
+      if (!o.sums)
+        return;
+      Value rows = kb::min(b, loc, kb::idx(b, loc, chunkRows), kb::sub(b, loc, kb::idx(b, loc, shape.m), o.firstRow));
+      KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), rows, [&](OpBuilder &b, Location l, Value r) {
+        for (int64_t v = 0; v * lanes < columns; ++v) {
+          int64_t active = std::min(lanes, columns - v * lanes);
+          Value sum = loadVector(b, l, o.sums, {r, kb::idx(b, l, v * lanes)}, active);
+          storeVector(b, l, sum, o.c, {o.batchC, kb::add(b, l, o.firstRow, r), offset(b, l, column, v * lanes)}, active);
+        }
       });
     };
     if (!restColumns)
@@ -248,8 +282,9 @@ void HostMatmul::dotTile(OpBuilder &b, Location loc, const Operands &o, Value ro
       Value sum = vector::ReductionOp::create(b, loc, vector::CombiningKind::ADD, sums[r * columns + c],
                                               reassoc.getValue());
       if (op.getBias())
-        sum = kb::add(b, loc, sum, kernel.load(b, loc, 2, {at}));
-      memref::StoreOp::create(b, loc, sum, o.c, ValueRange{o.batchC, offset(b, loc, row, r), at});
+        sum = kb::add(b, loc, sum, convertTo(b, loc, kernel.load(b, loc, 2, {at}), type));
+      memref::StoreOp::create(b, loc, convertTo(b, loc, sum, stored), o.c,
+                              ValueRange{o.batchC, offset(b, loc, row, r), at});
     }
 }
 
@@ -301,7 +336,7 @@ void HostMatmul::transposeRight() {
   kernel.parallel({count * stripes}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
     SmallVector<Value> at = kb::delinearize(b, loc, ivs[0], {count, stripes});
     Value from = reshapeBuffer(b, loc, kernel.operandBuffer(1), {count, shape.n, shape.k});
-    Value to = kernel.workspace(b, 0, {count, shape.k, shape.n}, type);
+    Value to = kernel.workspace(b, 0, {count, shape.k, shape.n}, stored);
     Value lo = kb::mul(b, loc, at[1], kb::idx(b, loc, 16));
     Value hi = kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, 16)), kb::idx(b, loc, shape.n));
     KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, shape.k), [&](OpBuilder &b, Location l, Value k) {

@@ -83,6 +83,12 @@ LogicalResult GroupNormGradOp::inferReturnTypes(MLIRContext *, std::optional<Loc
   return success();
 }
 
+// The data follow their neighbours; statistics, scale and bias stay fp32.
+SmallVector<unsigned> BatchNormOp::getWideOperands() { return {1, 2, 3, 4}; }
+SmallVector<unsigned> BatchNormGradOp::getWideOperands() { return {1, 2, 3}; }
+SmallVector<unsigned> GroupNormOp::getWideOperands() { return {1, 2}; }
+SmallVector<unsigned> GroupNormGradOp::getWideOperands() { return {1, 2, 3}; }
+
 //===- Costs --------------------------------------------------------------------------------------------===//
 
 /// Statistics need a pass of their own over what they are taken of.

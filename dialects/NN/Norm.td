@@ -8,11 +8,10 @@ include "dialects/NN/NNBase.td"
 class NN_NormOp<string mnemonic> : NN_ComputeOp<mnemonic, [
     InferTypeOpAdaptor, DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "getCostClass", "getMemoryBytes"]>,
     DeclareOpInterfaceMethods<RematOpInterface, ["getInPlaceOperands", "isStateUpdate"]>,
-    DeclareOpInterfaceMethods<PrecisionOpInterface, ["getPrecisionPolicy"]>]> {
+    DeclareOpInterfaceMethods<PrecisionOpInterface, ["getWideOperands"]>]> {
   let extraClassDefinition = [{
     int64_t $cppClass::getFlops() { return 8 * tensorType(getX()).getNumElements(); }
     ::gmc::CostClass $cppClass::getCostClass() { return ::gmc::CostClass::Reduction; }
-    ::gmc::PrecisionPolicy $cppClass::getPrecisionPolicy() { return ::gmc::PrecisionPolicy::Fp32; }
   }];
 }
 

@@ -96,8 +96,10 @@ static void emitUpdate(KernelBuilder &kernel, unsigned numStates, bool hasScale,
     UpdateContext context{load(0), g, {}, slot};
     for (unsigned i = 0; i < numStates; ++i)
       context.states.push_back(load(2 + i));
+    SmallVector<Scalar> old{context.p};
+    llvm::append_range(old, context.states);
     for (auto [i, value] : llvm::enumerate(formula(context)))
-      storeFlat(kernel, b, loc, convert(value, element).value(), i, ivs[0]);
+      storeFlat(kernel, b, loc, convert(select(valid < 0.0, old[i], value), element).value(), i, ivs[0]);
   });
 }
 
@@ -146,18 +148,17 @@ void LionUpdateOp::emitKernel(KernelBuilder &kernel) {
 /// Into how many parts a gradient of `elements` is split: a function of the count alone.
 static int64_t normParts(int64_t elements) { return std::clamp<int64_t>(elements / 4096, 1, 256); }
 
-LogicalResult GradNormSqOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor adaptor,
-                                             SmallVectorImpl<Type> &types) {
-  types.push_back(RankedTensorType::get({1}, computeType(elementTypeOf(adaptor.getGrad()))));
+static LogicalResult inferTotal(Value grad, SmallVectorImpl<Type> &types) {
+  types.push_back(RankedTensorType::get({1}, computeType(elementTypeOf(grad))));
   return success();
 }
 
-SmallVector<int64_t> GradNormSqOp::getWorkspaceBytes(KernelTarget) {
-  return {normParts(tensorType(getGrad()).getNumElements()) * elementBytes(elementTypeOf(getResult()))};
+static SmallVector<int64_t> totalWorkspace(Value grad, Value result) {
+  return {normParts(tensorType(grad).getNumElements()) * elementBytes(elementTypeOf(result))};
 }
-int64_t GradNormSqOp::getFlops() { return 2 * tensorType(getGrad()).getNumElements(); }
 
-void GradNormSqOp::emitKernel(KernelBuilder &kernel) {
+/// The sum of term(element) over the gradient.
+static void emitTotal(KernelBuilder &kernel, function_ref<Scalar(Scalar)> term) {
   Type type = kernel.resultElementType(0);
   int64_t elements = numElements(kernel.operandShape(0)), parts = normParts(elements);
   int64_t chunk = (elements + parts - 1) / parts;
@@ -167,11 +168,32 @@ void GradNormSqOp::emitKernel(KernelBuilder &kernel) {
     Value sum = KernelBuilder::fold(b, loc, lo, hi, kb::constant(b, loc, type, 0),
                                     [&](OpBuilder &b, Location l, Value i, Value acc) {
                                       Scalar g = convert(Scalar(b, l, loadFlat(kernel, b, l, 0, i)), type);
-                                      return KernelBuilder::addReassoc(b, l, acc, (g * g).value());
+                                      return KernelBuilder::addReassoc(b, l, acc, term(g).value());
                                     });
     storeWorkspace(b, loc, sum, kernel.workspace(b, 0, {parts}, type), ivs);
   });
   storeTotal(kernel, 0, parts);
+}
+
+LogicalResult GradNormSqOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor adaptor,
+                                             SmallVectorImpl<Type> &types) {
+  return inferTotal(adaptor.getGrad(), types);
+}
+SmallVector<int64_t> GradNormSqOp::getWorkspaceBytes(KernelTarget) { return totalWorkspace(getGrad(), getResult()); }
+int64_t GradNormSqOp::getFlops() { return 2 * tensorType(getGrad()).getNumElements(); }
+void GradNormSqOp::emitKernel(KernelBuilder &kernel) {
+  emitTotal(kernel, [](Scalar g) { return g * g; });
+}
+
+LogicalResult NonFiniteCountOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor adaptor,
+                                                 SmallVectorImpl<Type> &types) {
+  return inferTotal(adaptor.getGrad(), types);
+}
+SmallVector<int64_t> NonFiniteCountOp::getWorkspaceBytes(KernelTarget) { return totalWorkspace(getGrad(), getResult()); }
+int64_t NonFiniteCountOp::getFlops() { return 2 * tensorType(getGrad()).getNumElements(); }
+void NonFiniteCountOp::emitKernel(KernelBuilder &kernel) {
+  double infinity = std::numeric_limits<double>::infinity();
+  emitTotal(kernel, [&](Scalar g) { return select(abs(g) < infinity, 0.0, g.constant(1)); }); // a NaN is less than nothing
 }
 
 LogicalResult ClipScaleOp::inferReturnTypes(MLIRContext *context, std::optional<Location> loc, Adaptor adaptor,

@@ -2,7 +2,8 @@
 //
 // All hyper-parameters are read from the `hyper` tensor at run time (positions: runtime/include/gmc/Abi.h). Gradients
 // come in unnormalized: an update divides by `valid_count` first, then multiplies by the clipping scale. `step_count` is
-// the number of optimizer steps applied before this one. With no valid element at all the gradient counts as 0.
+// the number of optimizer steps applied before this one. With no valid element at all the gradient counts as 0. A negative
+// `valid_count` says that the gradients overflowed: the step is skipped, parameter and states stay as they are.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -112,6 +113,21 @@ def NN_GradNormSqOp : NN_OptimizerOp<"grad_norm_sq"> {
   let description = [{
     ```mlir
     %n = nn.grad_norm_sq %g : tensor<8x4xf32>
+    ```
+  }];
+  let arguments = (ins NN_FloatTensor:$grad);
+  let results = (outs NN_FloatTensor:$result);
+  let assemblyFormat = "$grad attr-dict `:` type($grad)";
+  let extraClassDefinition = optimizerMethods # [{
+    ::llvm::SmallVector<unsigned> $cppClass::getInPlaceOperands(unsigned) { return {}; }
+  }];
+}
+
+def NN_NonFiniteCountOp : NN_OptimizerOp<"non_finite_count"> {
+  let summary = "How many elements of a gradient are infinite or NaN";
+  let description = [{
+    ```mlir
+    %n = nn.non_finite_count %g : tensor<8x4xf32>
     ```
   }];
   let arguments = (ins NN_FloatTensor:$grad);

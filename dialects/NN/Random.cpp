@@ -76,13 +76,13 @@ template <typename OpT> static Value keeps(OpT op, KernelBuilder &kernel, OpBuil
 void DropoutOp::emitKernel(KernelBuilder &kernel) {
   double ratio = getRatio().convertToDouble();
   kernel.parallel({tensorType(getX()).getNumElements()}, [&](OpBuilder &b, Location loc, ValueRange iv) {
-    Value x = loadFlat(kernel, b, loc, 0, iv[0]);
+    Type element = kernel.resultElementType(0);
+    Scalar x = convert(Scalar(b, loc, loadFlat(kernel, b, loc, 0, iv[0])), computeType(element));
     if (getTraining() && ratio > 0) {
-      Scalar zero = Scalar(b, loc, x).constant(0);
-      Scalar scaled = ratio < 1 ? Scalar(b, loc, x) * (1 / (1 - ratio)) : zero;
-      x = select(Scalar(b, loc, keeps(*this, kernel, b, loc, iv[0])), scaled, zero).value();
+      Scalar scaled = ratio < 1 ? x * (1 / (1 - ratio)) : x.constant(0);
+      x = select(Scalar(b, loc, keeps(*this, kernel, b, loc, iv[0])), scaled, 0.0);
     }
-    storeFlat(kernel, b, loc, x, 0, iv[0]);
+    storeFlat(kernel, b, loc, convert(x, element).value(), 0, iv[0]);
   });
 }
 

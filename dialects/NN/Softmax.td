@@ -5,7 +5,8 @@
 
 include "dialects/NN/NNBase.td"
 
-class NN_AxisOp<string mnemonic, list<Trait> traits = []> : NN_Op<mnemonic, !listconcat([
+/// `policy`: what the result is stored as under mixed precision; the kernels' statistics are fp32 in any case.
+class NN_AxisOp<string mnemonic, string policy, list<Trait> traits = []> : NN_Op<mnemonic, !listconcat([
     DeclareOpInterfaceMethods<KernelOpInterface>, InferTypeOpAdaptor,
     DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "getCostClass"]>,
     DeclareOpInterfaceMethods<RematOpInterface, ["getInPlaceOperands"]>,
@@ -13,12 +14,12 @@ class NN_AxisOp<string mnemonic, list<Trait> traits = []> : NN_Op<mnemonic, !lis
   let results = (outs NN_FloatTensor:$result);
   code axisMethods = [{
     ::gmc::CostClass $cppClass::getCostClass() { return ::gmc::CostClass::Reduction; }
-    ::gmc::PrecisionPolicy $cppClass::getPrecisionPolicy() { return ::gmc::PrecisionPolicy::Fp32; }
+    ::gmc::PrecisionPolicy $cppClass::getPrecisionPolicy() { return ::gmc::PrecisionPolicy::}] # policy # [{; }
     int64_t $cppClass::getFlops() { return 4 * tensorType(getResult()).getNumElements(); }
   }];
 }
 
-class NN_AxisUnaryOp<string mnemonic> : NN_AxisOp<mnemonic, [DeclareOpInterfaceMethods<GradientOpInterface>]> {
+class NN_AxisUnaryOp<string mnemonic, string policy = "Fp32"> : NN_AxisOp<mnemonic, policy, [DeclareOpInterfaceMethods<GradientOpInterface>]> {
   let arguments = (ins NN_FloatTensor:$x, I64Attr:$axis);
   let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
   let extraClassDefinition = axisMethods # [{
@@ -32,7 +33,7 @@ class NN_AxisUnaryOp<string mnemonic> : NN_AxisOp<mnemonic, [DeclareOpInterfaceM
 }
 
 /// Backward of an axis op, from its result and the result's gradient.
-class NN_AxisGradOp<string mnemonic> : NN_AxisOp<mnemonic> {
+class NN_AxisGradOp<string mnemonic, string policy = "Fp32"> : NN_AxisOp<mnemonic, policy> {
   let arguments = (ins NN_FloatTensor:$y, NN_FloatTensor:$g, I64Attr:$axis);
   let assemblyFormat = "$y `,` $g attr-dict `:` functional-type(operands, results)";
   let extraClassDefinition = axisMethods # [{
@@ -47,7 +48,7 @@ class NN_AxisGradOp<string mnemonic> : NN_AxisOp<mnemonic> {
   }];
 }
 
-def NN_SoftmaxOp : NN_AxisUnaryOp<"softmax"> {
+def NN_SoftmaxOp : NN_AxisUnaryOp<"softmax", "Follow"> {
   let summary = "exp(x) / sum(exp(x)) along one axis";
   let description = [{
     ```mlir
@@ -71,7 +72,7 @@ def NN_HardmaxOp : NN_AxisUnaryOp<"hardmax"> {
     ```
   }];
 }
-def NN_SoftmaxGradOp : NN_AxisGradOp<"softmax_grad"> {
+def NN_SoftmaxGradOp : NN_AxisGradOp<"softmax_grad", "Follow"> {
   let summary = "Backward of nn.softmax: y * (g - sum(g * y))";
 }
 def NN_LogSoftmaxGradOp : NN_AxisGradOp<"log_softmax_grad"> {

@@ -7,6 +7,9 @@
 
 namespace gmc {
 
+/// On the constant 1 that the gradients of @micro start from.
+inline constexpr llvm::StringLiteral kSeedAttr = "nn.seed";
+
 /// What flows back into a value from outside: d(loss)/d(value), a tensor of the value's type.
 struct GradientSeed {
   mlir::Value of, cotangent;

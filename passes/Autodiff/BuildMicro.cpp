@@ -136,6 +136,7 @@ FailureOr<func::FuncOp> buildMicro(func::FuncOp forward, const TrainingOptions &
   f.addResult(loss.count, "valid_count", "");
   Value one = nn::splat(f.b, loss.sum.getLoc(), nn::tensorType(loss.sum), 1.0);
   one.getDefiningOp()->setAttr(kBackwardAttr, f.b.getUnitAttr());
+  one.getDefiningOp()->setAttr(kSeedAttr, f.b.getUnitAttr());
   if (failed(closeBody(f, forward, options, body, GradientSeed{loss.sum, one}, newStates))) {
     f.abandon();
     return failure();

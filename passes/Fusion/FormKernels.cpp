@@ -3,6 +3,7 @@
 #include "passes/Passes.h"
 #include "passes/Fusion/FormKernels.h"
 #include "dialects/Interfaces/OpInterfaces.h"
+#include "dialects/NN/Elementwise.h"
 #include "dialects/NN/Tensor.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
@@ -79,7 +80,7 @@ public:
       ops.push_back(&op);
     // Consumers first: an elementwise producer joins the cluster that is its only reader.
     for (Operation *op : llvm::reverse(ops)) {
-      if (isa<nn::ConstantOp>(op) || isView(op) || member.contains(op))
+      if (isa<nn::ConstantOp>(op) || isView(op) || member.contains(op) || isTakenIn(op))
         continue;
       if (!isa<KernelOpInterface>(op))
         return op->emitOpError("has no portable kernel");
@@ -88,6 +89,8 @@ public:
       member[op] = &cluster;
       if (options.fuse && isa<ScalarOpInterface>(op))
         absorbProducers(cluster);
+      else if (options.fuse)
+        takeInCasts(cluster);
     }
     for (Cluster &cluster : llvm::reverse(clusters))
       emit(cluster);
@@ -98,6 +101,34 @@ public:
   }
 
 private:
+  /// Whether every reader of `op` computes it by itself.
+  bool isTakenIn(Operation *op) {
+    auto it = takenIn.find(op);
+    return it != takenIn.end() && llvm::all_of(op->getUsers(), [&](Operation *user) { return it->second.contains(user); });
+  }
+
+  /// What computes in f32 whatever its operands are stored as extends them as it loads: a widening cast, which is exact,
+  /// becomes part of each of its readers.
+  void takeInCasts(Cluster &cluster) {
+    Operation *root = cluster.root();
+    auto precision = dyn_cast<PrecisionOpInterface>(root);
+    if (!precision || precision.getPrecisionPolicy() != PrecisionPolicy::Fp32)
+      return;
+    llvm::SetVector<Operation *> casts;
+    for (Value operand : root->getOperands()) {
+      auto cast = operand.getDefiningOp<nn::CastOp>();
+      if (cast && isa<FloatType>(nn::elementTypeOf(cast.getX())) &&
+          byteSize(cast.getX().getType()) < byteSize(cast.getType()))
+        casts.insert(cast);
+    }
+    cluster.ops.clear();
+    for (Operation *cast : casts) {
+      takenIn[cast].insert(root);
+      cluster.ops.insert(cast);
+    }
+    cluster.ops.insert(root);
+  }
+
   void absorbProducers(Cluster &cluster) {
     SmallVector<Operation *> work{cluster.root()};
     auto shape = cast<ShapedType>(cluster.root()->getResult(0).getType()).getShape();
@@ -187,7 +218,8 @@ private:
     };
     SmallVector<Location> locs;
     for (Operation *op : cluster.ops)
-      locs.push_back(op->getLoc());
+      if (scalar || op == root) // a cast that a kernel takes in has no say in its name
+        locs.push_back(op->getLoc());
     Location loc = FusedLoc::get(b.getContext(), locs);
 
     // The kernel function.
@@ -283,6 +315,7 @@ private:
   FormKernelsOptions options;
   std::list<Cluster> clusters;
   llvm::DenseMap<Operation *, Cluster *> member;
+  llvm::DenseMap<Operation *, llvm::DenseSet<Operation *>> takenIn; ///< casts, and the readers that compute them
   llvm::StringMap<func::FuncOp> known;
 };
 

@@ -26,6 +26,10 @@ void checkCompiledIn(const CLI::App &app, Options &options, const Metadata &meta
     refuse("--shuffle-buffer=" + std::to_string(options.shuffleBuffer) + ": this trainer holds memory for " +
            std::to_string(metadata.shuffleBufferMax) +
            "; compile with --shuffle-buffer-max=" + std::to_string(options.shuffleBuffer));
+  for (const char *name : {"--loss-scale", "--loss-scale-interval"})
+    if (given(name) && metadata.precision != "fp16")
+      refuse(std::string(name) + ": this trainer computes in " + metadata.precision +
+             " and scales no loss; compile with --precision=fp16");
   if (!problems.empty())
     throw usageError(problems);
 }
@@ -50,6 +54,7 @@ void parseBetas(const std::string &text, float *hyper) {
 std::optional<Options> parseOptions(int argc, char **argv, const Metadata &metadata) {
   Options options;
   std::copy(std::begin(metadata.hyper), std::end(metadata.hyper), options.hyper);
+  options.hyper[GMC_HYPER_SCALE_INTERVAL] = LossScale::Interval;
   options.workers = static_cast<unsigned>(std::clamp<int64_t>(metadata.workersMax, 1, 2));
   options.shuffleBuffer = metadata.shuffleBufferMax;
 
@@ -73,6 +78,11 @@ std::optional<Options> parseOptions(int argc, char **argv, const Metadata &metad
   app.add_option("--clip", options.hyper[GMC_HYPER_CLIP], "largest global gradient norm")->check(CLI::PositiveNumber);
   app.add_option("--ema", options.hyper[GMC_HYPER_EMA_DECAY], "decay of the averaged weights")
       ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--loss-scale", options.lossScale, "fp16: the scale to start with (default 65536)")
+      ->check(CLI::Range(1.0, 16777216.0));
+  app.add_option("--loss-scale-interval", options.hyper[GMC_HYPER_SCALE_INTERVAL],
+                 "fp16: steps without overflow until the scale doubles (default 2000)")
+      ->check(CLI::PositiveNumber);
   app.add_option("--seed", options.seed);
   app.add_option("--shuffle-buffer", options.shuffleBuffer, "samples of the shuffle buffer for shards")
       ->check(CLI::NonNegativeNumber);

@@ -2,6 +2,7 @@
 #ifndef GMC_TRAIN_OPTIONS_H
 #define GMC_TRAIN_OPTIONS_H
 
+#include "runtime/train/LossScale.h"
 #include "runtime/train/Metadata.h"
 #include "runtime/train/Schedule.h"
 
@@ -19,6 +20,7 @@ struct Options {
   unsigned workers = 1;
   bool resume = false, info = false, eval = false;
   int device = 0;
+  float lossScale = LossScale::Initial;
   float hyper[GMC_HYPER_COUNT] = {}; ///< the rate in GMC_HYPER_LR is the schedule's base
 };
 

@@ -86,11 +86,18 @@ void Report::warn(const std::string &text) {
 void Report::step(const StepReport &r) {
   log("{\"event\":\"step\",\"step\":" + std::to_string(r.step) + ",\"epoch\":" + std::to_string(r.epoch) +
       ",\"loss\":" + jsonNumber(r.loss) + ",\"lr\":" + jsonNumber(r.lr) + ",\"step_ms\":" + jsonNumber(r.stepMs) +
-      ",\"wait_ms\":" + jsonNumber(r.waitMs) + ",\"samples_per_s\":" + jsonNumber(r.samplesPerSecond) + "}");
+      ",\"wait_ms\":" + jsonNumber(r.waitMs) + ",\"samples_per_s\":" + jsonNumber(r.samplesPerSecond) +
+      (r.lossScale ? ",\"loss_scale\":" + jsonNumber(*r.lossScale) + ",\"skipped\":" + (r.skipped ? "true" : "false") : "") +
+      "}");
+  if (r.skipped)
+    line("step " + std::to_string(r.step) + " skipped: a gradient overflowed, the loss scale is now " +
+         format("%.0f", r.lossScale.value_or(0)));
   if (events) {
     events->scalar("train/loss", r.step, r.loss);
     events->scalar("train/lr", r.step, r.lr);
     events->scalar("train/samples_per_s", r.step, r.samplesPerSecond);
+    if (r.lossScale)
+      events->scalar("train/loss_scale", r.step, *r.lossScale);
   }
   // The first step warms caches up and says little about the others.
   smoothMs = r.step <= 2 || smoothMs == 0 ? r.stepMs : 0.95 * smoothMs + 0.05 * r.stepMs;

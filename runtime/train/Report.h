@@ -15,6 +15,8 @@ namespace gmc::rt {
 struct StepReport {
   int64_t step, epoch; ///< both counted from 1
   double loss, lr, stepMs, waitMs, samplesPerSecond;
+  std::optional<double> lossScale{}; ///< after the step, where the loss is scaled
+  bool skipped = false;              ///< a gradient overflowed: the step changed nothing
 };
 
 class Report {

@@ -41,7 +41,7 @@ std::vector<Slot> programSlots(const Executor &executor, const std::vector<const
 
 Trainer::Trainer(const GmcModel &model, const Metadata &metadata, const Options &options, const std::string &program)
     : model(model), metadata(metadata), options(options), executable(program),
-      device(createDevice(model, options.device)), executor(model, *device),
+      device(createDevice(model, options.device)), executor(model, *device), lossScale(executor),
       report(options.log, options.tensorboard, options.resume) {
   evalProgram = executor.program("eval");
   position.seed = options.seed.value_or(0);
@@ -266,6 +266,7 @@ int Trainer::train() {
     resume();
   if (position.step == 0)
     loadWeights();
+  lossScale.start(position.step != 0, options.lossScale);
 
   const GmcProgram &program = *executor.program("train");
   LoaderOptions loading;
@@ -322,11 +323,22 @@ int Trainer::train() {
     int64_t epoch = position.epoch;
     ++position.step;
     position.sample += used;
-    position.epochLoss += loss;
-    report.step({position.step, epoch + 1, loss, rate, millis(begin, end), waited - waitedBefore,
-                 static_cast<double>(used) / (millis(begin, end) / 1e3)});
+    bool skipped = lossScale.skipped();
+    if (!skipped || std::isfinite(loss))
+      position.epochLoss += loss;
+    StepReport step{position.step, epoch + 1, loss, rate, millis(begin, end), waited - waitedBefore,
+                    static_cast<double>(used) / (millis(begin, end) / 1e3)};
+    if (lossScale.active())
+      step.lossScale = lossScale.value();
+    step.skipped = skipped;
+    report.step(step);
     waitedBefore = waited;
-    if (!std::isfinite(loss)) {
+    if (lossScale.exhausted()) {
+      report.end("nan");
+      throw Error(ExitNaN, "gradients overflow fp16 at the smallest loss scale at step " + std::to_string(position.step) +
+                               ": try --precision=bf16 (compiled in), a smaller --lr or --warmup; the last checkpoint is whole");
+    }
+    if (!std::isfinite(loss) && !skipped) {
       report.end("nan");
       throw Error(ExitNaN, "the loss is not a number at step " + std::to_string(position.step) +
                                ": try a smaller --lr, --warmup or (compiled in) --clip; the last checkpoint is whole");

@@ -4,6 +4,7 @@
 
 #include "runtime/data/Loader.h"
 #include "runtime/train/Checkpoint.h"
+#include "runtime/train/LossScale.h"
 #include "runtime/train/Options.h"
 #include "runtime/train/Profile.h"
 #include "runtime/train/Report.h"
@@ -64,6 +65,7 @@ private:
   std::string executable;
   std::unique_ptr<Device> device;
   Executor executor;
+  LossScale lossScale;
   Report report;
   Position position;
   std::shared_ptr<Source> trainData, valData;

@@ -2,6 +2,7 @@
 
 #include "compiler/Import/OnnxNode.h"
 #include "gmc/Abi.h"
+#include "passes/Precision/Precision.h"
 #include "runtime/train/Safetensors.h"
 #include "tools/gmc/Execution.h"
 
@@ -11,7 +12,7 @@ namespace {
 struct GradOptions {
   ExecutionOptions execution;
   TrainingOptions training;
-  std::string label, output;
+  std::string label, output, precision = "fp32";
   std::vector<std::string> cotangents;
 };
 } // namespace
@@ -123,7 +124,7 @@ static int runGrad(GradOptions &options) {
     }
     micro = buildMicro(model->forward(), training, notes);
   }
-  if (failed(micro))
+  if (failed(micro) || failed(applyPrecision(*micro, *parsePrecision(options.precision))))
     return model->passExitCode;
   for (const std::string &note : notes.notes)
     llvm::errs() << "gmc: note: " << note << "\n";
@@ -152,6 +153,9 @@ void registerGrad(CLI::App &app, int &exitCode) {
   CLI::App *command = app.add_subcommand("grad", "One forward and backward pass; writes the gradients");
   addExecutionOptions(*command, options->execution);
   addModeOptions(*command, options->training);
+  command->add_option("--precision", options->precision, "fp32 (default), or by the policy of bf16 or fp16, without a loss scale")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   command->add_option("--label", options->label, "labels of the attached loss, .npy or .pb");
   addFileOption(*command, "--cotangent", options->cotangents, "loss = sum of <output, FILE>, by output name or index");
   command->add_flag("--input-grads", options->training.inputGradients, "gradients of float inputs as well");

@@ -43,6 +43,7 @@ static int runPlan(const PlanCommand &command) {
   if (!request)
     return usageError(request.takeError());
   request->import.needWeights = false;
+  request->explain = true;
   mlir::DialectRegistry registry;
   registerImportDialects(registry);
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);

@@ -119,7 +119,10 @@ void printPlan(llvm::raw_ostream &os, const CompiledPlan &compiled, const Compil
   os << "  at the peak: parameters " << bytesText(kinds[K::Parameter]) << "   constants " << bytesText(kinds[K::Constant])
      << "   gradients " << bytesText(kinds[K::Gradient]) << "   optimizer and state " << bytesText(kinds[K::State])
      << "   activations " << bytesText(kinds[K::Activation] + kinds[K::ActivationGradient]) << "   workspace "
-     << bytesText(kinds[K::Workspace]) << "   input " << bytesText(kinds[K::Input]) << "\n";
+     << bytesText(kinds[K::Workspace]) << "   input " << bytesText(kinds[K::Input]);
+  if (kinds[K::Cast])
+    os << "   low-precision copies " << bytesText(kinds[K::Cast]);
+  os << "\n";
   printPeak(os, plan);
   printLevers(os, plan);
   if (!request.budgetBytes && plan.points.size() > 1) {

@@ -15,7 +15,7 @@ void addTrainOptions(CLI::App &app, TrainOptions &o) {
   last(app.add_option("--threads", o.threads, "host: threads the plan is for; default: this machine's cores"))->check(CLI::PositiveNumber);
   last(app.add_option("--micro-batch", o.microBatch, "rows per micro-step: auto or N"));
   last(app.add_option("--accumulate", o.accumulate, "micro-steps per optimizer step: auto or N"));
-  last(app.add_option("--precision", o.precision, "auto or fp32"))->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}));
+  last(app.add_option("--precision", o.precision, "auto, fp32, bf16 or fp16: what matrix products and convolutions compute in"))->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}));
   last(app.add_option("--numerics", o.numerics, "free or pinned"))->check(CLI::IsMember({"free", "pinned"}));
   last(app.add_option("--optimizer", o.optimizer, "adamw, adam, sgd, momentum, nesterov, lion"))
       ->check(CLI::IsMember({"adamw", "adam", "sgd", "momentum", "nesterov", "lion"}));
@@ -42,6 +42,21 @@ static llvm::Expected<std::optional<int64_t>> autoOr(const std::string &text, co
   return std::optional<int64_t>(value);
 }
 
+/// --precision; auto is fp32 on the host (no `archs`), else bf16 where every architecture computes in it, else fp16.
+static Precision choosePrecision(const std::string &word, llvm::ArrayRef<std::string> archs, std::string &note) {
+  if (auto precision = parsePrecision(word))
+    return *precision;
+  if (archs.empty())
+    return Precision::Fp32;
+  uint32_t lowest = UINT32_MAX;
+  for (const std::string &arch : archs)
+    lowest = std::min(lowest, llvm::cantFail(parseSm(arch)));
+  Precision precision = preferredPrecision(archs);
+  note = "--precision=auto is " + toString(precision).str() + " for " + (archs.size() > 1 ? "the lowest --arch, " : "") +
+         "sm_" + std::to_string(lowest) + "; --precision=fp32 turns it off";
+  return precision;
+}
+
 llvm::Expected<CompileRequest> toRequest(const TrainOptions &o, const OnnxModel &model, planning::PlanTarget target) {
   CompileRequest r;
   auto import = toImportOptions(o.model, model);
@@ -62,8 +77,6 @@ llvm::Expected<CompileRequest> toRequest(const TrainOptions &o, const OnnxModel 
   r.accumulation = *accumulate;
   if (model.fixedBatch() && !r.microBatch && !r.accumulation)
     r.microBatch = *model.fixedBatch(); // the file fixes the shapes
-  if (o.precision == "bf16" || o.precision == "fp16")
-    return inputError("--precision=" + o.precision + " is not in this release: use fp32");
   if (!o.device.empty())
     return inputError("--device: measured profiles are not in this release; --arch picks a built-in one");
   r.target = target;
@@ -82,6 +95,7 @@ llvm::Expected<CompileRequest> toRequest(const TrainOptions &o, const OnnxModel 
     }
     r.arch = r.archs.front(); // the plan is made for the first one named
   }
+  r.precision = choosePrecision(o.precision, r.archs, r.precisionNote);
   r.threads = o.threads ? o.threads : std::max(1u, std::thread::hardware_concurrency());
   if (!o.vram.empty()) {
     auto size = parseSize(o.vram);

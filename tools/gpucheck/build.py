@@ -153,7 +153,7 @@ class Kit:
                 continue
             onnx = SHARED / "reference" / f"{name}.onnx"
             loss = NETWORKS[name][1]
-            options = ["--batch=32", "--optimizer=sgd", "--numerics=pinned", "--dropout=off"] + ([f"--loss={loss}"] if loss else [])
+            options = ["--batch=32", "--optimizer=sgd", "--precision=fp32", "--numerics=pinned", "--dropout=off"] + ([f"--loss={loss}"] if loss else [])
             weights = self.weights(onnx, name, options)
             plan_file = self.scratch / "plan.json"
             run([self.gmc, "plan", onnx, f"--json={plan_file}", f"--reserve={RESERVE}", "--target=cuda", f"--arch={self.arch}", *options])

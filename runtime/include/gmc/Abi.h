@@ -50,10 +50,12 @@ enum {
 
 enum { GMC_TENSOR_INITIALIZER = 1u /* the name is that of an ONNX initializer */ };
 
-/* Positions in the HYPER tensor. GMC_HYPER_CLIP is the largest allowed global gradient norm, <= 0 for none. */
+/* Positions in the HYPER tensor. GMC_HYPER_CLIP is the largest allowed global gradient norm, <= 0 for none;
+ * GMC_HYPER_SCALE_INTERVAL the steps without overflow after which the loss scale of fp16 doubles. */
 enum {
   GMC_HYPER_LR = 0, GMC_HYPER_WEIGHT_DECAY = 1, GMC_HYPER_MOMENTUM = 2, GMC_HYPER_BETA1 = 3, GMC_HYPER_BETA2 = 4,
-  GMC_HYPER_EPSILON = 5, GMC_HYPER_CLIP = 6, GMC_HYPER_EMA_DECAY = 7, GMC_HYPER_COUNT = 16
+  GMC_HYPER_EPSILON = 5, GMC_HYPER_CLIP = 6, GMC_HYPER_EMA_DECAY = 7,
+  GMC_HYPER_SCALE_INTERVAL = 8, GMC_HYPER_COUNT = 16
 };
 
 /* Positions in the RNG tensor: random numbers are a function of (seed, optimizer step, micro-step, node, element). */

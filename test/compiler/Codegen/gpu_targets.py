@@ -2,10 +2,10 @@
 """The targets cuda and sim without a GPU: gpu_targets.py GMC REPOSITORY WORKDIR SIMULATED_DRIVER RUNTIME_ARCHIVE CXX
 
 The digits network of examples/ is compiled for the host, for sim and for cuda. sim must lose what the host loses, step by step, to
-1e-4; the PTX must define all it calls and assemble for sm_75 and sm_120 where ptxas is; the cuda trainer must say what
-this machine lacks, end with exit code 1 when asked to train without a driver, and on the simulated driver of
-test/runtime/cuda, which runs sim's kernels, train exactly what sim trains. Exit 77 where no toolkit has
-libdevice, after the part about sim."""
+1e-4 (in bf16 and fp16 as closely as sums in another order round); the PTX must define all it calls and assemble for sm_75 and
+sm_120 where ptxas is; the cuda trainer must say what this machine lacks, end with exit code 1 when asked to train without a
+driver, and on the simulated driver of test/runtime/cuda, which runs sim's kernels, train exactly what sim trains. Exit 77
+where no toolkit has libdevice, after the part about sim."""
 import json, os, shutil, subprocess, sys
 from pathlib import Path
 
@@ -48,12 +48,14 @@ def losses(trainer, **environment):
     return [e["loss"] for e in events if e["event"] in ("step", "eval")]
 
 
-compile("host", "host", "--vram=1GB")
-compile("sim", "sim", "--vram=1GB")
-host, sim = losses("host"), losses("sim")
-check(len(host) == 11 and host[9] < host[0], f"the host's loss falls from {host[0]:.4f} to {host[9]:.4f}")
-worst = max(abs(a - b) / max(1e-6, abs(a)) for a, b in zip(host, sim))
-check(len(sim) == len(host) and worst <= 1e-4, f"sim's losses are the host's, largest relative difference {worst:.1e}")
+for precision, tolerance in (("bf16", 2e-2), ("fp16", 4e-3), ("fp32", 1e-4)):
+    compile("host", "host", "--vram=1GB", f"--precision={precision}")
+    compile("sim", "sim", "--vram=1GB", f"--precision={precision}")
+    host, sim = losses("host"), losses("sim")
+    check(len(host) == 11 and host[9] < host[0], f"{precision}: the host's loss falls from {host[0]:.4f} to {host[9]:.4f}")
+    worst = max(abs(a - b) / max(1e-6, abs(a)) for a, b in zip(host, sim))
+    check(len(sim) == len(host) and worst <= tolerance,
+          f"{precision}: sim's losses are the host's, largest relative difference {worst:.1e}")
 
 ptx = subprocess.run([gmc, "compile", str(model), "--target=cuda", "--vram=1GB", "--arch=sm_75", "--emit=ptx", "-o",
                       str(work / "digits.ptx"), *common], capture_output=True, text=True)
@@ -64,7 +66,7 @@ if ptx.returncode:
     sys.exit(f"PTX for sm_75: exit {ptx.returncode}\n{ptx.stderr[-2000:]}")
 text = (work / "digits.ptx").read_text()
 check(".visible .entry" in text and ".extern .func" not in text, f"{text.count('.visible .entry')} kernels, no undefined function")
-compile("cuda", "cuda", "--vram=1GB", "--arch=sm_75,sm_120")
+compile("cuda", "cuda", "--vram=1GB", "--arch=sm_75,sm_120", "--precision=fp32")
 toolkit = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")] + ["/usr/local/cuda"]
 ptxas = next((f"{root}/bin/ptxas" for root in toolkit if root and os.access(f"{root}/bin/ptxas", os.X_OK)), shutil.which("ptxas"))
 image = (work / "cuda").read_bytes()
@@ -81,7 +83,7 @@ if "missing here: libcuda.so.1: not found" in info:
     check("libcuda.so.1" in message and "--target=host" in message, "without a driver: " + message.strip())
 else:
     print("skipped: this machine has a driver:\n" + info)
-compile("sim", "kernels.o", "--vram=1GB", "--emit=obj")
+compile("sim", "kernels.o", "--vram=1GB", "--emit=obj", "--precision=fp32")
 run([cxx, "-shared", "-o", work / "kernels.so", work / "kernels.o", archive, "-lpthread"])
 simulated = losses("cuda", LD_LIBRARY_PATH=str(driver), SIMCUDA_KERNELS=str(work / "kernels.so"))
 same = [(work / f"{trainer}-trained.safetensors").read_bytes() for trainer in ("cuda", "sim")]

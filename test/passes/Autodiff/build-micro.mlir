@@ -16,7 +16,7 @@
 // Batch statistics, which move the running ones.
 // CHECK: %[[Y:.*]], %[[UM:.*]], %[[UI:.*]], %[[NM:.*]], %[[NV:.*]] = nn.batch_norm %[[X]], %[[S]], %{{.*}}, %[[M]], %[[V]] {training = true}
 // CHECK: %[[SUM:.*]], %[[COUNT:.*]] = nn.softmax_cross_entropy %[[Y]], %[[LABEL]] valid %[[ROWS]]
-// CHECK: %[[ONE:.*]] = nn.constant {nn.backward} dense<1.0
+// CHECK: %[[ONE:.*]] = nn.constant {nn.backward, nn.seed} dense<1.0
 // CHECK: %[[DY:.*]] = nn.softmax_cross_entropy_grad %[[Y]], %[[LABEL]], %[[ONE]] valid %[[ROWS]] {nn.backward}
 // CHECK: %{{.*}}, %[[DS:.*]], %[[DB:.*]] = nn.batch_norm_grad %[[X]], %[[S]], %[[UM]], %[[UI]], %[[DY]] {nn.backward, training = true}
 // CHECK: return %[[SUM]], %[[COUNT]], %[[DS]], %[[DB]], %[[NM]], %[[NV]]
