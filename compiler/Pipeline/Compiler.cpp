@@ -196,7 +196,7 @@ std::vector<planning::PlanLever> leversBeyond(MLIRContext &context, const OnnxMo
 /// What low precision would bring where fp32 was asked for: the same micro-batch planned once more, for the report only. Of a
 /// plan that fits, without recomputation; else down to its floor.
 std::optional<planning::PlanLever> precisionLever(MLIRContext &context, const OnnxModel &model, CompileRequest request,
-                                                  const DeviceProfile &profile, BatchSplit split,
+                                                  const DeviceProfile &profile, HostLibrary *library, BatchSplit split,
                                                   const planning::Plan &plan, const PlanSearch::Point &shown) {
   if (request.precision != Precision::Fp32)
     return std::nullopt;
@@ -205,10 +205,12 @@ std::optional<planning::PlanLever> precisionLever(MLIRContext &context, const On
     request.remat = PlanBuilderOptions::Remat::Off;
   PhaseLog untimed;
   Diagnostics unreported;
-  auto candidate = makeCandidate(context, model, request, profile, split, untimed, unreported);
+  auto candidate = makeCandidate(context, model, request, profile, library, split, untimed, unreported);
   if (!candidate)
     return std::nullopt;
-  auto reserveOf = [&](size_t, const PlannedStep &step) { return reserveParts(request, profile, step); };
+  auto reserveOf = [&](size_t, const PlannedStep &step) {
+    return reserveParts(request, profile, step, candidate->builder->libraryCalls());
+  };
   PlanSearch search(reserveOf);
   search.add(*candidate->builder);
   if (!plan.fits)
@@ -348,7 +350,8 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
   }
   const planning::Plan &plan = result->plan;
   if (request.explain || !plan.fits)
-    if (auto lever = precisionLever(context, model, request, *profile, {plan.microBatch, plan.accumulation}, plan, shown))
+    if (auto lever = precisionLever(context, model, request, *profile, library.get(),
+                                    {plan.microBatch, plan.accumulation}, plan, shown))
       result->plan.levers.insert(result->plan.levers.begin(), *lever);
   result->plan.precision = toString(request.precision).str();
   if (!request.precisionNote.empty())
