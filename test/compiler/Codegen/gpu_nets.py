@@ -69,7 +69,7 @@ for net in nets:
                 file = work / f"{net}-{name}"
                 file.write_bytes(archive.read(name))
                 names.append(f"{'label' if name == 'y.npy' else name[3:-4]}={file}")
-    options = ["--batch=4", "--optimizer=sgd", "--threads=2", "--loss=cross-entropy"]
+    options = ["--batch=4", "--optimizer=sgd", "--threads=2", "--loss=cross-entropy", "--precision=fp32"]
     host, sim = (losses(net, target, ",".join(names), options) for target in ("host", "sim"))
     worst = max(abs(a - b) / max(1e-6, abs(a)) for a, b in zip(host, sim))
     check(len(host) == len(sim) == 5 and host[0] != host[4] and worst <= 1e-4,
