@@ -11,7 +11,7 @@ namespace gmc::rt {
 namespace {
 
 /// Bytes of packed samples that a lane works on at a time.
-constexpr uint64_t PackBytes = 1 << 20;
+constexpr uint64_t PackBytes = 1 << 19;
 
 int64_t product(const std::vector<int64_t> &dims) {
   int64_t result = 1;

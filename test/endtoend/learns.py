@@ -31,7 +31,7 @@ def gpt2_on_text(gmc, work):
     """The loss on text it has not seen falls from evaluation to evaluation, below that of guessing by letter counts (3.3)."""
     text = SHARED / "text/tinyshakespeare.txt"
     evals = train(gmc, work, SHARED / "onnx/zoo/gpt2_tiny.onnx", ["--init=normal:.02", "--vram=200MB", "--batch=16"],
-                  [f"--data=text:{text}[0:1000]", f"--val=text:{text}[16000:16400]", "--epochs=3", "--lr=2e-3", "--warmup=20"])
+                  [f"--data=text:{text}[0:4000]", f"--val=text:{text}[16000:16400]", "--epochs=3", "--lr=2e-3", "--warmup=20"])
     losses = [e["loss"] for e in evals]
     expect(losses == sorted(losses, reverse=True) and losses[-1] < 3.05, f"validation losses {losses}")
 

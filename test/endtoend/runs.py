@@ -164,15 +164,23 @@ def killed(gmc, work):
     trainer, flags = pictures(gmc, work)
     begin = time.time()
     weights, losses = whole(trainer, flags, work)
-    seconds = time.time() - begin
+    step = (time.time() - begin) / len(losses)
     log, checkpoints, save = work / "log", work / "c", work / "s.safetensors"
     command = [str(trainer), *flags, f"--log={log}", f"--checkpoint={checkpoints}", f"--save={save}", "--save-every=3", "--resume"]
     rng = random.Random(11)
     kills = 0
+
+    def steps():
+        return log.read_text().count('"event":"step"') if log.exists() else 0
+
     while not save.exists():
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if kills < 25:
-            time.sleep(rng.random() * seconds / 8 + .005)
+            # Somewhere within a step, few enough after the last kill that many fit into a run, on any machine.
+            until = steps() + rng.randint(1, max(2, len(losses) // 12))
+            while steps() < until and process.poll() is None:
+                time.sleep(.001)
+            time.sleep(rng.random() * step)
         else:
             process.wait(timeout=600)
         process.kill()

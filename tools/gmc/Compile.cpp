@@ -126,6 +126,8 @@ static int compileTrainer(const CompileOptions &options, const OnnxModel &model,
   llvm::StringRef folder = llvm::sys::path::parent_path(output);
   if (!folder.empty() && !llvm::sys::fs::is_directory(folder))
     return usageError("the folder of -o " + output + " does not exist");
+  if (llvm::sys::fs::is_directory(output))
+    return usageError("cannot write -o " + output + ": it is a folder");
   if (!llvm::sys::fs::can_write(folder.empty() ? "." : folder))
     return usageError("cannot write into the folder of -o " + output);
   auto kit = findLinkKit(llvm::sys::fs::getMainExecutable(nullptr, reinterpret_cast<void *>(&registerCompile)));

@@ -138,7 +138,7 @@ class Kit:
             spec = {"kind": "npz", "npz": npz.name}
             data = make_data(spec, self.scratch, self.folder / "npz")
             entry = {"name": name, "npz": npz.name, "data": spec, "trajectories": {}}
-            common = ["--batch=4", "--dropout=off", f"--reserve={RESERVE}"] + ([f"--loss={loss}"] if loss else [])
+            common = ["--batch=4", "--precision=fp32", "--dropout=off", f"--reserve={RESERVE}"] + ([f"--loss={loss}"] if loss else [])
             weights = self.weights(onnx, name, common)
             for key, (compiled, flags) in OPTIMIZERS.items():
                 options = [*common, *compiled]
