@@ -243,6 +243,32 @@ def DivideHostKernelsPass : Pass<"divide-host-kernels", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
 }
 
+def WidenGpuNestsPass : Pass<"widen-gpu-nests", "::mlir::ModuleOp"> {
+  let summary = "Neighbouring iterations of a nest to one thread, as 16-byte accesses";
+  let description = [{
+    Top-level scf.parallel nests whose iterations store neighbouring elements become nests over groups of iterations: a group's
+    elements are read and written as vectors of 16 bytes, what it has in common is read once, and what is left over behind the
+    last whole group is done one by one. Loops inside, whose bounds a group has in common, run once for all of it. Other nests
+    stay as they are.
+
+    ```mlir
+    scf.parallel (%i) = (%c0) to (%c1024) step (%c1) {
+      %x = memref.load %a[%i] : memref<1024xf32>
+      memref.store %x, %b[%i] : memref<1024xf32>
+    }
+    // becomes
+    scf.parallel (%g) = (%c0) to (%c256) step (%c1) {
+      %i = arith.muli %g, %c4 : index
+      %v = vector.load %a[%i] {alignment = 16 : i64} : memref<1024xf32>, vector<4xf32>
+      ...
+      vector.store %w, %b[%i] {alignment = 16 : i64} : memref<1024xf32>, vector<4xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
 def DivideGpuKernelsPass : Pass<"divide-gpu-kernels", "::mlir::ModuleOp"> {
   let summary = "Nests to functions that are GPU kernels";
   let description = [{

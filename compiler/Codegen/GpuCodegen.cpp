@@ -8,6 +8,7 @@
 #include "compiler/Codegen/SimKernels.h"
 #include "gmc/DeviceImage.h"
 #include "passes/Lowering/DivideGpuKernels.h"
+#include "passes/Lowering/WidenGpuNests.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/IRBuilder.h"
@@ -306,6 +307,7 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
   LLVMContext context;
   auto kernels = lowerKernels(module, image, KernelTarget::Gpu, context,
                               [&](mlir::func::FuncOp kernel, const KernelKey &key) -> llvm::LogicalResult {
+                                widenGpuNests(kernel);
                                 auto launches = divideGpuKernel(kernel);
                                 if (failed(launches))
                                   return llvm::LogicalResult::failure();

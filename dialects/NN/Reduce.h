@@ -26,7 +26,8 @@ struct Reduction {
 void emitReduction(KernelBuilder &kernel, llvm::ArrayRef<int64_t> axes, const Reduction &reduction);
 
 /// Workspace that emitReduction uses for an operand of this type.
-llvm::SmallVector<int64_t> reduceWorkspace(mlir::RankedTensorType type, llvm::ArrayRef<int64_t> axes);
+llvm::SmallVector<int64_t> reduceWorkspace(mlir::RankedTensorType type, llvm::ArrayRef<int64_t> axes,
+                                           KernelTarget target);
 
 /// Infers the type of a reduction of `type` over `axes`; errors on axes out of range.
 llvm::LogicalResult inferReduce(std::optional<mlir::Location> loc, mlir::RankedTensorType type,

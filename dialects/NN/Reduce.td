@@ -24,8 +24,8 @@ class NN_ReduceOp<string mnemonic, string what> : NN_Op<mnemonic, [
         Adaptor adaptor, ::llvm::SmallVectorImpl<::mlir::Type> &types) {
       return inferReduce(loc, tensorType(adaptor.getX()), adaptor.getAxes(), adaptor.getKeepdims(), types);
     }
-    ::llvm::SmallVector<int64_t> $cppClass::getWorkspaceBytes(::gmc::KernelTarget) {
-      return reduceWorkspace(tensorType(getX()), getAxes());
+    ::llvm::SmallVector<int64_t> $cppClass::getWorkspaceBytes(::gmc::KernelTarget target) {
+      return reduceWorkspace(tensorType(getX()), getAxes(), target);
     }
     int64_t $cppClass::getFlops() { return tensorType(getX()).getNumElements(); }
     ::gmc::CostClass $cppClass::getCostClass() { return ::gmc::CostClass::Reduction; }

@@ -2,9 +2,9 @@
 //
 // Neighbouring dimensions that are all reduced, or all kept, are one. When the innermost is reduced, an iteration makes one
 // element and its innermost loop is contiguous. When it is kept, an iteration on the host makes a block of elements, so
-// that the contiguous dimension is the inner loop. When there are few elements to make and much to read, the longest
-// reduced dimension is cut into parts that iterations sum on their own; a second nest combines them. How it is cut depends
-// on the shape alone.
+// that the contiguous dimension is the inner loop; on a GPU it makes one, or neighbours (WidenGpuNests). When there are few elements
+// to make and much to read, the longest reduced dimension is cut into parts that iterations sum on their own; a second nest
+// combines them. How it is cut depends on the shape and the target alone.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -26,6 +26,9 @@ constexpr int64_t enoughIterations = 32;
 constexpr int64_t partElements = 4096;
 /// Elements in a block of the column form.
 constexpr int64_t blockColumns = 256;
+/// The same for a GPU, whose iterations are threads: enough of them to keep its memory busy, each with rows to add, and parts that the
+/// combining nest adds one after the other.
+constexpr int64_t enoughThreads = 32768, gpuPartRows = 32, gpuParts = 128;
 /// Rows that the column form adds between a load and a store of its accumulators.
 constexpr int64_t rowsAtOnce = 4;
 
@@ -35,7 +38,7 @@ struct ReducePlan {
   int64_t results = 1;
   int64_t splitDim = -1, parts = 1, chunk = 0; ///< the reduced dimension that is cut
 
-  ReducePlan(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes) {
+  ReducePlan(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes, KernelTarget target) {
     int64_t total = 1;
     for (auto [d, size] : llvm::enumerate(shape)) {
       total *= size;
@@ -54,6 +57,16 @@ struct ReducePlan {
     for (size_t d = 0; d < sizes.size(); ++d)
       if (reduced[d] && (splitDim < 0 || sizes[d] > sizes[splitDim]))
         splitDim = d;
+    if (target == KernelTarget::Gpu && columns()) {
+      if (splitDim < 0)
+        return;
+      int64_t rows = sizes[splitDim], wanted = std::min({enoughThreads / std::max<int64_t>(results, 1), rows / gpuPartRows, gpuParts});
+      if (wanted > 1) {
+        chunk = (rows + wanted - 1) / wanted;
+        parts = (rows + chunk - 1) / chunk;
+      }
+      return;
+    }
     int64_t iterations = columns() ? results / blockColumns : results;
     if (splitDim >= 0 && iterations < enoughIterations && total >= 4 * partElements) {
       int64_t wanted = std::min(total / partElements, enoughIterations / std::max<int64_t>(iterations, 1));
@@ -69,7 +82,7 @@ struct ReducePlan {
 class Reducer {
 public:
   Reducer(KernelBuilder &kernel, ArrayRef<int64_t> axes, const Reduction &reduction)
-      : kernel(kernel), r(reduction), plan(kernel.operandShape(0), axes), element(kernel.resultElementType(0)),
+      : kernel(kernel), r(reduction), plan(kernel.operandShape(0), axes, kernel.target()), element(kernel.resultElementType(0)),
         type(computeType(element)) {
     for (size_t d = 0; d < plan.sizes.size(); ++d)
       if (!plan.reduced[d])
@@ -134,22 +147,26 @@ private:
   }
 
   void emitRows() {
-    kernel.parallel({plan.parts * plan.results}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-      SmallVector<Value> at = kb::delinearize(b, loc, ivs[0], {plan.parts, plan.results});
-      SmallVector<Value> keptIndices = kb::delinearize(b, loc, at[1], kept);
+    SmallVector<int64_t> extents{plan.parts};
+    llvm::append_range(extents, kept);
+    bool linear = kernel.target() == KernelTarget::Host; // all of them are divided among the threads
+    kernel.parallel(linear ? ArrayRef<int64_t>{plan.parts * plan.results} : ArrayRef<int64_t>(extents), [&](OpBuilder &b, Location loc, ValueRange ivs) {
+      SmallVector<Value> indices = linear ? kb::delinearize(b, loc, ivs[0], extents) : SmallVector<Value>(ivs);
+      SmallVector<Value> keptIndices(ArrayRef(indices).drop_front());
+      Value at = kb::linearize(b, loc, keptIndices, kept);
       SmallVector<std::pair<Value, Value>> box;
       for (size_t d = 0; d < plan.sizes.size(); ++d)
         if (plan.reduced[d])
-          box.push_back(bounds(b, loc, d, at[0]));
+          box.push_back(bounds(b, loc, d, indices[0]));
       Value acc = KernelBuilder::foldNest(b, loc, box, init(b, loc),
                                           [&](OpBuilder &b, Location l, ValueRange reduced, Value acc) {
                                             SmallVector<Value> inner(reduced);
                                             return step(b, l, acc, load(b, l, interleave(keptIndices, inner)));
                                           });
       if (plan.parts > 1)
-        storeWorkspace(b, loc, acc, partials(b, loc), at);
+        storeWorkspace(b, loc, acc, partials(b, loc), {indices[0], at});
       else
-        storeFinal(b, loc, acc, at[1]);
+        storeFinal(b, loc, acc, at);
     });
   }
 
@@ -245,8 +262,8 @@ private:
 
 } // namespace
 
-SmallVector<int64_t> reduceWorkspace(RankedTensorType type, ArrayRef<int64_t> axes) {
-  ReducePlan plan(type.getShape(), axes);
+SmallVector<int64_t> reduceWorkspace(RankedTensorType type, ArrayRef<int64_t> axes, KernelTarget target) {
+  ReducePlan plan(type.getShape(), axes, target);
   if (plan.parts == 1)
     return {};
   return {plan.parts * plan.results * elementBytes(computeType(type.getElementType()))};
