@@ -238,7 +238,8 @@ def DivideHostKernelsPass : Pass<"divide-host-kernels", "::mlir::ModuleOp"> {
   let description = [{
     Splits every function with top-level scf.parallel nests into one function per nest, NAME_0, NAME_1, ..., each taking the
     range [begin, end) of iterations to compute. All dimensions but the last are linearized into the range; the last is an inner
-    loop; a one-dimensional nest is divided itself.
+    loop; a one-dimensional nest is divided itself. The attributes `plan.extent` and `plan.grain` are the number of iterations and the
+    number below which waking another thread costs more than it saves.
   }];
   let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
 }

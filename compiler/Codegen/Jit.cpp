@@ -8,8 +8,8 @@
 #include "gmc/Sim.h"
 #include "passes/Fusion/FormKernels.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
-#include <cstdlib>
 #include <cstring>
+#include <sys/mman.h>
 #include <thread>
 
 using namespace mlir;
@@ -24,7 +24,10 @@ struct JitProgram::Impl {
   int threads = 1;
   std::vector<std::pair<uint64_t, uint64_t>> arguments, results; ///< offset, bytes
   std::vector<std::vector<char *>> operands;                     ///< per step
-  ~Impl() { std::free(arena); }
+  ~Impl() {
+    if (arena)
+      munmap(arena, arenaBytes);
+  }
 };
 
 /// Places every storage: arguments, constants and outputs for the whole run, the rest by lifetime; a result overwrites an
@@ -165,9 +168,12 @@ llvm::Expected<std::unique_ptr<JitProgram>> JitProgram::compile(func::FuncOp fun
     return symbol.takeError();
   impl->model = symbol->toPtr<const GmcModel *>();
   impl->arenaBytes = placement.arenaBytes;
-  impl->arena = static_cast<char *>(std::aligned_alloc(64, (placement.arenaBytes + 63) / 64 * 64));
-  if (!impl->arena)
+  void *arena = mmap(nullptr, impl->arenaBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (arena == MAP_FAILED)
     return llvm::createStringError("cannot allocate an arena of %zu bytes", impl->arenaBytes);
+  impl->arena = static_cast<char *>(arena);
+  if (impl->arenaBytes >= (8u << 20)) // as a trainer's arena
+    madvise(arena, impl->arenaBytes, MADV_HUGEPAGE);
   impl->threads = options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
   for (int s : graph.arguments)
     impl->arguments.emplace_back(placement.offset[s], graph.storages[s].bytes);

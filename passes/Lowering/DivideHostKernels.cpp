@@ -3,6 +3,7 @@
 #include "passes/Passes.h"
 #include "passes/Lowering/DivideHostKernels.h"
 #include "dialects/Interfaces/KernelBuilder.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -21,7 +22,24 @@ namespace gmc {
 /// Elements of work below which waking another thread costs more than it saves.
 static constexpr int64_t kWorkPerThread = 8192;
 
-/// Scalar operations in one iteration of the nest's body, loops with constant bounds counted in full.
+/// Iterations of a loop where its bounds tell: constants, or [x, min(x + constant, ...)), a block whose last one may be shorter. Else a
+/// guess.
+static int64_t tripCount(scf::ForOp loop) {
+  constexpr int64_t guess = 8;
+  APInt lo, hi, step;
+  if (!matchPattern(loop.getStep(), m_ConstantInt(&step)) || step.getSExtValue() <= 0)
+    return guess;
+  auto trips = [&](int64_t count) { return std::max<int64_t>(1, count / step.getSExtValue()); };
+  Value lower = loop.getLowerBound(), upper = loop.getUpperBound();
+  if (matchPattern(lower, m_ConstantInt(&lo)) && matchPattern(upper, m_ConstantInt(&hi)))
+    return trips(hi.getSExtValue() - lo.getSExtValue());
+  if (auto smaller = upper.getDefiningOp<arith::MinSIOp>())
+    upper = smaller.getLhs();
+  auto sum = upper.getDefiningOp<arith::AddIOp>();
+  return sum && sum.getLhs() == lower && matchPattern(sum.getRhs(), m_ConstantInt(&hi)) ? trips(hi.getSExtValue()) : guess;
+}
+
+/// Scalar operations in one iteration of the nest's body.
 static int64_t workPerIteration(Block &block) {
   int64_t work = 0;
   for (Operation &op : block) {
@@ -30,14 +48,8 @@ static int64_t workPerIteration(Block &block) {
       for (Block &nested : region)
         inner += workPerIteration(nested);
     int64_t trips = 1;
-    if (auto loop = dyn_cast<scf::ForOp>(op)) {
-      APInt lo, hi, step;
-      trips = matchPattern(loop.getLowerBound(), m_ConstantInt(&lo)) &&
-                      matchPattern(loop.getUpperBound(), m_ConstantInt(&hi)) &&
-                      matchPattern(loop.getStep(), m_ConstantInt(&step)) && step.getSExtValue() > 0
-                  ? std::max<int64_t>(1, (hi.getSExtValue() - lo.getSExtValue()) / step.getSExtValue())
-                  : 8;
-    }
+    if (auto loop = dyn_cast<scf::ForOp>(op))
+      trips = tripCount(loop);
     work += 1 + trips * inner;
     if (work > (int64_t(1) << 40))
       return work;
@@ -126,8 +138,13 @@ struct DivideHostKernelsPass : impl::DivideHostKernelsPassBase<DivideHostKernels
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (!function.isExternal() && !function.getBody().front().getOps<scf::ParallelOp>().empty())
         kernels.push_back(function);
+    OpBuilder b(&getContext());
     for (func::FuncOp kernel : kernels)
-      divideHostKernel(kernel);
+      for (const HostLaunch &launch : divideHostKernel(kernel)) {
+        Operation *part = SymbolTable::lookupSymbolIn(getOperation(), launch.function);
+        part->setAttr("plan.extent", b.getIndexAttr(launch.extent));
+        part->setAttr("plan.grain", b.getIndexAttr(launch.grain));
+      }
   }
 };
 } // namespace

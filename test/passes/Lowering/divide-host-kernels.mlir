@@ -25,3 +25,46 @@ func.func private @k(%x: memref<4x8xf32>) {
   }
   return
 }
+
+// The last block of a sum may be shorter, but the others count: each is worth a thread.
+// CHECK-LABEL: func.func @blocks_0
+// CHECK-SAME: attributes {plan.extent = 32 : index, plan.grain = 1 : index}
+// Nothing is known of these loops.
+// CHECK-LABEL: func.func @unknown_0
+// CHECK-SAME: attributes {plan.extent = 32 : index, plan.grain = {{[0-9][0-9][0-9]+}} : index}
+func.func private @blocks(%x: memref<1048571xf32>, %y: memref<32xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c32 = arith.constant 32 : index
+  %size = arith.constant 32768 : index
+  %total = arith.constant 1048571 : index
+  %zero = arith.constant 0.0 : f32
+  scf.parallel (%i) = (%c0) to (%c32) step (%c1) {
+    %lo = arith.muli %i, %size : index
+    %next = arith.addi %lo, %size : index
+    %hi = arith.minsi %next, %total : index
+    %sum = scf.for %k = %lo to %hi step %c1 iter_args(%acc = %zero) -> f32 {
+      %v = memref.load %x[%k] : memref<1048571xf32>
+      %s = arith.addf %acc, %v : f32
+      scf.yield %s : f32
+    }
+    memref.store %sum, %y[%i] : memref<32xf32>
+  }
+  return
+}
+func.func private @unknown(%x: memref<1048571xf32>, %y: memref<32xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c32 = arith.constant 32 : index
+  %zero = arith.constant 0.0 : f32
+  scf.parallel (%i) = (%c0) to (%c32) step (%c1) {
+    %hi = arith.muli %i, %c32 : index
+    %sum = scf.for %k = %i to %hi step %c1 iter_args(%acc = %zero) -> f32 {
+      %v = memref.load %x[%k] : memref<1048571xf32>
+      %s = arith.addf %acc, %v : f32
+      scf.yield %s : f32
+    }
+    memref.store %sum, %y[%i] : memref<32xf32>
+  }
+  return
+}
