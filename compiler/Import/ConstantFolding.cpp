@@ -50,14 +50,25 @@ static bool foldSplats(OpBuilder &b, Operation *op, ArrayRef<DenseElementsAttr> 
   return true;
 }
 
-/// Results of an op on constants; false when it is not to be folded.
+static DenseElementsAttr noElements(Type type) { return DenseElementsAttr::get(cast<ShapedType>(type), ArrayRef<Attribute>()); }
+
+static bool isEmpty(Value value) { return cast<ShapedType>(value.getType()).getNumElements() == 0; }
+
+/// Results of an op on constants, tensors without elements among them; false when it is not to be folded.
 static bool evaluate(OpBuilder &b, Operation *op, SmallVectorImpl<DenseElementsAttr> &results) {
   if (!isa<KernelOpInterface>(op) || op->getNumOperands() == 0 || !isMemoryEffectFree(op))
     return false;
+  if (llvm::all_of(op->getResults(), isEmpty)) {
+    for (Type type : op->getResultTypes())
+      results.push_back(noElements(type));
+    return true;
+  }
   SmallVector<DenseElementsAttr> operands;
   for (Value operand : op->getOperands()) {
     DenseElementsAttr attr;
-    if (!matchPattern(operand, m_Constant(&attr)))
+    if (isEmpty(operand))
+      attr = noElements(operand.getType());
+    else if (!matchPattern(operand, m_Constant(&attr)))
       return false;
     operands.push_back(attr);
   }

@@ -183,8 +183,16 @@ LogicalResult ConcatOp::inferReturnTypes(MLIRContext *, std::optional<Location> 
 }
 
 OpFoldResult ConcatOp::fold(FoldAdaptor adaptor) {
+  SmallVector<Value> parts = llvm::filter_to_vector(
+      getInputs(), [](Value input) { return cast<ShapedType>(input.getType()).getNumElements() != 0; });
+  if (parts.size() == 1)
+    return parts[0];
   if (getInputs().size() == 1)
     return getInputs()[0];
+  if (!parts.empty() && parts.size() < getInputs().size()) {
+    getInputsMutable().assign(parts);
+    return getResult();
+  }
   auto type = cast<ShapedType>(getType());
   if (type.getNumElements() > maxFoldedElements || type.getNumElements() == 0 ||
       !llvm::all_of(adaptor.getInputs(), [](Attribute a) { return isa_and_present<DenseElementsAttr>(a); }))

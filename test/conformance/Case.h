@@ -27,7 +27,7 @@ struct Stored {
 /// Compares the derivative of sum_k <output_k, R_k> along one direction, from the ops' gradients, with central
 /// differences in f64. `forward` was imported in f64. R, the direction and a shift off points without a derivative are
 /// random with a fixed seed. "outside" where there is no float input or output; "unsupported" where an op has no gradient.
-Outcome checkGradients(mlir::func::FuncOp forward, const llvm::StringMap<Stored> &given,
-                       const gmc::WeightStore &weights);
+Outcome checkGradients(mlir::func::FuncOp forward, const llvm::StringMap<Stored> &given, const gmc::WeightStore &weights,
+                       const gmc::JitOptions &jit);
 
 #endif

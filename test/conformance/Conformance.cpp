@@ -8,7 +8,7 @@
 //   outside       not a question to gmc: another domain than ai.onnx, an opset before 7, or values that are no tensors
 //   error         an error inside gmc
 // run.py drives it and knows what is expected. With --gradients, it is the derivatives that pass or fail
-// (Gradients.cpp).
+// (Gradients.cpp). With --sim, the kernels are the GPU's, run on the CPU.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -85,6 +85,11 @@ std::string compare(mlir::RankedTensorType type, const std::vector<char> &got, c
   return text;
 }
 
+struct Options {
+  bool gradients = false;
+  JitOptions jit;
+};
+
 /// `folder/input_0.pb`, ... up to the first that is missing.
 std::vector<std::string> numbered(llvm::StringRef folder, llvm::StringRef stem) {
   std::vector<std::string> files;
@@ -96,10 +101,10 @@ std::vector<std::string> numbered(llvm::StringRef folder, llvm::StringRef stem) 
   }
 }
 
-Outcome runDataSet(const Case &test, llvm::StringRef folder, bool gradients) {
+Outcome runDataSet(const Case &test, llvm::StringRef folder, const Options &how) {
   std::vector<std::string> inputFiles = numbered(folder, "input"), outputFiles = numbered(folder, "output");
   ImportOptions options;
-  options.promoteToF64 = gradients;
+  options.promoteToF64 = how.gradients;
   llvm::StringMap<Stored> given;
   // input_N.pb belongs to graph input N, counted over those that are no initializers.
   for (auto [port, path] : llvm::zip(test.model->inputs(), inputFiles)) {
@@ -139,9 +144,9 @@ Outcome runDataSet(const Case &test, llvm::StringRef folder, bool gradients) {
     return {diagnostics.exitCode() == ExitInternal ? "error" : "unsupported", reasons};
   }
   auto forward = *imported.module->getOps<mlir::func::FuncOp>().begin();
-  if (gradients)
-    return checkGradients(forward, given, imported.weights);
-  auto program = JitProgram::compile(forward);
+  if (how.gradients)
+    return checkGradients(forward, given, imported.weights, how.jit);
+  auto program = JitProgram::compile(forward, how.jit);
   if (!program)
     return {"error", llvm::toString(program.takeError())};
   for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
@@ -174,7 +179,7 @@ Outcome runDataSet(const Case &test, llvm::StringRef folder, bool gradients) {
   return {"pass", ""};
 }
 
-Outcome runCase(Case &test, bool gradients) {
+Outcome runCase(Case &test, const Options &how) {
   auto model = OnnxModel::load(test.folder + "/model.onnx");
   if (!model)
     return {"unsupported", llvm::toString(model.takeError())};
@@ -192,8 +197,8 @@ Outcome runCase(Case &test, bool gradients) {
     std::string folder = test.folder + "/test_data_set_" + std::to_string(sets);
     if (!llvm::sys::fs::exists(folder))
       break;
-    Outcome outcome = runDataSet(test, folder, gradients);
-    if (outcome.status != "pass" || gradients)
+    Outcome outcome = runDataSet(test, folder, how);
+    if (outcome.status != "pass" || how.gradients)
       return outcome;
   }
   return sets ? Outcome{"pass", ""} : Outcome{"outside", "no data"};
@@ -202,12 +207,16 @@ Outcome runCase(Case &test, bool gradients) {
 } // namespace
 
 int main(int argc, char **argv) {
-  bool gradients = argc > 1 && llvm::StringRef(argv[1]) == "--gradients";
+  Options how;
+  for (llvm::StringRef word : llvm::ArrayRef(argv, argc).drop_front()) {
+    how.gradients |= word == "--gradients";
+    how.jit.sim |= word == "--sim";
+  }
   std::string line;
   while (std::getline(std::cin, line)) {
     Case test;
     test.folder = line;
-    Outcome outcome = runCase(test, gradients);
+    Outcome outcome = runCase(test, how);
     for (char &c : outcome.reason)
       if (c == '\n' || c == '\t')
         c = ' ';

@@ -1,6 +1,8 @@
 //===- Gradients.cpp - derivatives of the conformance cases against finite differences ------------------===//
 
+#include "dialects/NN/Loss.h"
 #include "dialects/NN/NN.h"
+#include "dialects/NN/Norm.h"
 #include "passes/Autodiff/Autodiff.h"
 #include "test/conformance/Case.h"
 #include <cmath>
@@ -12,6 +14,24 @@ using namespace gmc;
 namespace {
 
 using Doubles = std::vector<double>;
+
+/// Operands that the ONNX standard declares not to be differentiable: class weights and running statistics.
+bool hasNoGradient(OpOperand &use) {
+  if (auto norm = dyn_cast<nn::BatchNormOp>(use.getOwner()))
+    return use.get() == norm.getMean() || use.get() == norm.getVariance();
+  if (auto loss = dyn_cast<nn::SoftmaxCrossEntropyOp>(use.getOwner()))
+    return use.get() == loss.getWeights();
+  if (auto loss = dyn_cast<nn::NllLossOp>(use.getOwner()))
+    return use.get() == loss.getWeights();
+  if (auto loss = dyn_cast<nn::NllRowsOp>(use.getOwner()))
+    return use.get() == loss.getWeights();
+  return false;
+}
+
+bool isRunningStatistic(Value value) {
+  auto norm = value.getDefiningOp<nn::BatchNormOp>();
+  return norm && value != norm.getResult();
+}
 
 /// @forward with one more argument for each f64 result, its cotangent; returns the gradients of the f64 inputs.
 FailureOr<func::FuncOp> differentiate(func::FuncOp forward, ArrayRef<unsigned> inputs, ArrayRef<unsigned> outputs) {
@@ -51,13 +71,16 @@ Doubles resultOf(JitProgram &program, unsigned i) {
 
 } // namespace
 
-Outcome checkGradients(func::FuncOp forward, const llvm::StringMap<Stored> &given, const WeightStore &weights) {
+Outcome checkGradients(func::FuncOp forward, const llvm::StringMap<Stored> &given, const WeightStore &weights,
+                       const JitOptions &jit) {
   SmallVector<unsigned> inputs, outputs;
   for (auto [i, type] : llvm::enumerate(forward.getArgumentTypes()))
-    if (cast<ShapedType>(type).getElementType().isF64() && cast<ShapedType>(type).getNumElements())
+    if (cast<ShapedType>(type).getElementType().isF64() && cast<ShapedType>(type).getNumElements() &&
+        (forward.getArgument(i).use_empty() || !llvm::all_of(forward.getArgument(i).getUses(), hasNoGradient)))
       inputs.push_back(i);
   for (auto [k, type] : llvm::enumerate(forward.getResultTypes()))
-    if (cast<ShapedType>(type).getElementType().isF64() && cast<ShapedType>(type).getNumElements())
+    if (cast<ShapedType>(type).getElementType().isF64() && cast<ShapedType>(type).getNumElements() &&
+        !isRunningStatistic(forward.getBody().front().getTerminator()->getOperand(k)))
       outputs.push_back(k);
   if (inputs.empty() || outputs.empty())
     return {"outside", "no float input or no float output"};
@@ -70,7 +93,7 @@ Outcome checkGradients(func::FuncOp forward, const llvm::StringMap<Stored> &give
   auto backward = differentiate(forward, inputs, outputs);
   if (failed(backward))
     return {"unsupported", diagnostics};
-  auto value = JitProgram::compile(forward), derivative = JitProgram::compile(*backward);
+  auto value = JitProgram::compile(forward, jit), derivative = JitProgram::compile(*backward, jit);
   if (!value || !derivative)
     return {"error", value ? llvm::toString(derivative.takeError()) : llvm::toString(value.takeError())};
 
@@ -80,7 +103,8 @@ Outcome checkGradients(func::FuncOp forward, const llvm::StringMap<Stored> &give
   for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
     StringRef name = forward.getArgAttrOfType<StringAttr>(i, "nn.name").getValue();
     auto it = given.find(name);
-    bool isFloat = llvm::is_contained(inputs, i);
+    bool isFloat = cast<ShapedType>(forward.getArgumentTypes()[i]).getElementType().isF64();
+    bool moves = llvm::is_contained(inputs, i);
     std::vector<char> bytes;
     if (it != given.end() && !isFloatDataType(it->second.source.dataType)) {
       bytes = it->second.data;
@@ -99,7 +123,7 @@ Outcome checkGradients(func::FuncOp forward, const llvm::StringMap<Stored> &give
     }
     if (bytes.size() != (*value)->argumentBytes(i))
       return {"error", "no value for argument " + name.str()};
-    if (isFloat) {
+    if (moves) {
       at[i].resize(bytes.size() / sizeof(double));
       memcpy(at[i].data(), bytes.data(), bytes.size());
       for (double &x : at[i]) {

@@ -3,8 +3,8 @@
 
 Unpacks DATA/*.tar.zst (with the zstd and tar commands) into WORK, runs every case through gmc-conformance and prints,
 per operator, how many cases passed, failed and are unsupported. Fails when a case that expected.tsv lists as `pass`
-does not pass. With --gradients, does the same for the derivatives and gradients.tsv. With --update, writes the list
-from the results. Exit 77 (skipped) where DATA is absent.
+does not pass. With --gradients, does the same for the derivatives and gradients.tsv; with --sim, the same lists hold for
+the kernels of the GPU. With --update, writes the list from the results. Exit 77 (skipped) where DATA is absent.
 """
 import argparse
 import collections
@@ -104,6 +104,7 @@ def main():
     parser.add_argument("--work", required=True, help="where they are unpacked")
     parser.add_argument("--expected", help="the list of expectations (default: beside this script)")
     parser.add_argument("--gradients", action="store_true", help="check derivatives against finite differences")
+    parser.add_argument("--sim", action="store_true", help="the kernels of the GPU, run on the CPU")
     parser.add_argument("--filter", default="", help="only cases whose name contains this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--update", action="store_true", help="write the results as the new expectation")
@@ -111,7 +112,7 @@ def main():
     args = parser.parse_args()
     here = os.path.dirname(os.path.abspath(__file__))
     args.expected = args.expected or os.path.join(here, "gradients.tsv" if args.gradients else "expected.tsv")
-    command = [args.tool] + (["--gradients"] if args.gradients else [])
+    command = [args.tool] + (["--gradients"] if args.gradients else []) + (["--sim"] if args.sim else [])
     if not glob.glob(os.path.join(args.data, "*.tar.zst")):
         print(f"skipped: no ONNX backend test archives in {args.data}")
         sys.exit(77)
@@ -142,6 +143,8 @@ def main():
         write_expected(args.expected, results)
 
     expected = read_expected(args.expected)
+    if not expected:
+        sys.exit(f"{args.expected} lists no case")
     broken = [n for n, r in sorted(results.items()) if expected.get(n) == "pass" and r[0] != "pass"]
     if not args.filter:
         broken += [n for n, status in sorted(expected.items()) if status == "pass" and n not in results]

@@ -20,7 +20,8 @@ void addExecutionOptions(CLI::App &app, ExecutionOptions &options) {
   addFileOption(app, "--input", options.inputs, "a graph input from a .npy or TensorProto .pb file, repeatable");
   app.add_option("--threads", options.threads, "threads (default: this machine's cores)")->check(CLI::PositiveNumber);
   app.add_flag("--double", options.doublePrecision, "compute float32 tensors in float64");
-  app.add_option("--target", "only host")->check(CLI::IsMember({"host"}));
+  app.add_option("--target", options.target, "host (default), or sim: the GPU's kernels on the CPU")
+      ->check(CLI::IsMember({"host", "sim"}));
 }
 
 void addModeOptions(CLI::App &app, TrainingOptions &options) {
@@ -136,6 +137,7 @@ std::unique_ptr<ExecutableModel> ExecutableModel::load(const ExecutionOptions &o
 std::unique_ptr<FunctionRunner> ExecutableModel::compile(mlir::func::FuncOp function, int &exitCode) {
   JitOptions jit;
   jit.threads = options.threads;
+  jit.sim = options.target == "sim";
   auto runner = FunctionRunner::create(function, jit);
   if (!runner) {
     exitCode = internalError("code generation for " + options.model.model + " failed: " +

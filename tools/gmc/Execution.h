@@ -17,6 +17,7 @@ struct ExecutionOptions {
   std::vector<std::string> inputs; ///< NAME=FILE
   int threads = 0;                 ///< 0: this machine's cores
   bool doublePrecision = false;
+  std::string target = "host";
   bool allOutputs = false; ///< what influences any output is trainable, not only what influences the loss
 };
 
