@@ -57,6 +57,23 @@ static ImageTensor readTensor(plan::TensorOp op) {
   return t;
 }
 
+/// The library call of a launch with positions among the kernel's arguments, of which results that overwrite operands are none.
+static std::vector<int64_t> operandPositions(ArrayRef<int64_t> args, size_t ins, ArrayRef<int> aliases) {
+  PlannedCall call = PlannedCall::decode(args.data(), static_cast<uint32_t>(args.size()));
+  SmallVector<int64_t> resultAt;
+  int64_t next = static_cast<int64_t>(ins);
+  for (int alias : aliases)
+    resultAt.push_back(alias >= 0 ? alias : next++);
+  for (int64_t &position : call.positions) {
+    size_t at = static_cast<size_t>(position);
+    if (at >= ins + aliases.size())
+      position += next - static_cast<int64_t>(ins + aliases.size());
+    else if (at >= ins)
+      position = resultAt[at - ins];
+  }
+  return call.encode();
+}
+
 static ImageProgram readProgram(plan::ProgramOp op) {
   ImageProgram program;
   program.name = op.getName().str();
@@ -76,7 +93,7 @@ static ImageProgram readProgram(plan::ProgramOp op) {
     step.predictedMicros = launch.getPredictedUs().convertToDouble();
     if (auto library = launch.getLibrary()) {
       step.library = static_cast<uint32_t>(*library);
-      step.libraryArgs.assign(launch.getLibraryArgs()->begin(), launch.getLibraryArgs()->end());
+      step.libraryArgs = operandPositions(*launch.getLibraryArgs(), launch.getIns().size(), aliases);
     }
   }
   for (auto &[loop, range] : lifetimes.loops)

@@ -253,7 +253,7 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
   std::string libraryNote;
   if (request.libraries && request.target == planning::PlanTarget::Host) {
     std::string problem;
-    library = HostLibrary::open(request.threads, request.arch, problem);
+    library = HostLibrary::open(request.threads, request.arch, *request.libraries, problem);
     if (!library)
       libraryNote = "oneDNN is not used: " + problem + " (package libdnnl2); all kernels are portable ones, slower";
   }
@@ -275,7 +275,7 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
     // Where a library takes a share of the memory that matters, its absence is a way to need less.
     const PlanBuilder &builder = *candidates.back().builder;
     int64_t calls = builder.libraryCalls();
-    if (!request.pinnedNumerics && calls &&
+    if (!request.pinnedNumerics && calls && request.libraries == HostLibrary::Use::Faster &&
         static_cast<int64_t>(rt::libraryReserve(calls, request.threads)) > builder.boundBytes() / 20) {
       PhaseLog again(log->keepsIr());
       if (auto portable = makeCandidate(context, model, request, *profile, nullptr, split, again, own)) {

@@ -26,7 +26,7 @@ struct CompileRequest {
   std::optional<int64_t> budgetBytes;
   std::optional<int64_t> reserveBytes; ///< instead of the computed one
   bool pinnedNumerics = false;
-  bool libraries = true; ///< host: oneDNN where it is installed and predicted to be faster
+  std::optional<HostLibrary::Use> libraries = HostLibrary::Use::Faster; ///< host: what oneDNN is used for
   bool explain = false; ///< report what other options would bring, even where that takes planning once more
   PlanBuilderOptions::Remat remat = PlanBuilderOptions::Remat::Auto;
   int effort = 2;

@@ -39,8 +39,9 @@ std::optional<DeviceProfile> deviceProfile(llvm::StringRef arch, int threads) {
     p.flopsPerSecond = {4e9 * n, 4e9 * n, 30e9 * n, 35e9 * n, 1e9 * n, 1e9 * n};
     p.bytesPerSecond = 15e9;
     p.launchMicros = 1;
-    p.libraryFlopsPerSecond = 210e9 * n;
-    p.copyBytesPerSecond = 40e9 * n;
+    // Measured by bench-libraries beside the portable kernels.
+    p.library = {.flopsPerSecond = 210e9 * n, .copyBytesPerSecond = 40e9 * n, .tapsPerSecond = 12e9 * n,
+                 .normBytesPerSecond = 6e9};
     return p;
   }
   return std::nullopt;

@@ -16,8 +16,14 @@ struct DeviceProfile {
   std::array<double, 6> flopsPerSecond{}; ///< by CostClass, fp32
   double bytesPerSecond = 0;
   double launchMicros = 0;
-  double libraryFlopsPerSecond = 0;       ///< of a library's matrix products and convolutions
-  double copyBytesPerSecond = 0;          ///< of its changes of layout, which mostly stay in cache
+  /// Of a library of kernels.
+  struct Library {
+    double flopsPerSecond = 0;     ///< matrix products and convolutions
+    double copyBytesPerSecond = 0; ///< changes of layout, which mostly stay in cache
+    double tapsPerSecond = 0;      ///< pools
+    double normBytesPerSecond = 0; ///< normalizations
+  };
+  Library library;
   int64_t contextBytes = 0;               ///< device memory of a process before its first allocation
 };
 

@@ -13,11 +13,14 @@ namespace gmc {
 /// and the number of threads, never on a measurement: equal requests get equal plans.
 class HostLibrary {
 public:
-  /// Null and `problem` where this machine has no library for host code of `arch`.
-  static std::unique_ptr<HostLibrary> open(int threads, llvm::StringRef arch, std::string &problem);
+  /// Where a call is predicted to be faster than the portable kernel, or wherever there is one.
+  enum class Use { Faster, Always };
 
-  /// Makes `node` a library call where one is predicted to be faster than its kernel: sets its call and makes room for the
-  /// call's workspace beside the kernel's.
+  /// Null and `problem` where this machine has no library for host code of `arch`.
+  static std::unique_ptr<HostLibrary> open(int threads, llvm::StringRef arch, Use use, std::string &problem);
+
+  /// Makes `node` a library call where there is one that is to be used: sets its call and makes room for the call's workspace
+  /// beside the kernel's.
   void assign(KernelNode &node, const DeviceProfile &profile);
 
   /// "oneDNN 2.6.3".
@@ -32,10 +35,11 @@ private:
     int64_t implementationHash = 0;
   };
 
-  HostLibrary(int threads) : pool(threads) {}
+  HostLibrary(int threads, Use use) : use(use), pool(threads) {}
   /// The fastest form of `call`, or nullopt.
   std::optional<Offer> offer(const LibraryCall &call, const KernelNode &node, const DeviceProfile &profile);
 
+  Use use;
   rt::ThreadPool pool;
   std::unique_ptr<rt::OneDnn> library;
   std::map<std::pair<CallKind, std::vector<int64_t>>, std::optional<Offer>> known;

@@ -127,7 +127,8 @@ int64_t PlanBuilder::libraryCalls() const {
     if (*segment)
       for (const KernelNode &node : (*segment)->graph().nodes)
         if (node.library)
-          calls.insert(node.library->args);
+          calls.insert(
+              PlannedCall::decode(node.library->args.data(), static_cast<uint32_t>(node.library->args.size())).shape());
   return static_cast<int64_t>(calls.size());
 }
 

@@ -98,7 +98,8 @@ def LibraryOpInterface : OpInterface<"LibraryOpInterface"> {
   let cppNamespace = "::gmc";
   let description = [{
     An op that libraries know: it says what is computed in words that name no library (gmc/LibraryCall.h). Its operands are the
-    call's, in the call's order. The portable kernel stays beside the call, which is checked against it.
+    call's, in the call's order, its results the call's. The portable kernel stays beside the call, which is checked against it, and
+    a result may overwrite the same operands (getInPlaceOperands) with either.
   }];
   let methods = [
     InterfaceMethod<"The op as a call; nullopt where it is none, as with other element types than f32.",

@@ -185,6 +185,37 @@ void LayerNormParamGradOp::emitKernel(KernelBuilder &kernel) {
   });
 }
 
+//===- Libraries --------------------------------------------------------------------------------------------===//
+
+/// x as [rows, size], where there is a mean.
+static std::optional<NormCall> rowsOf(RankedTensorType x, int64_t axis, bool center) {
+  if (!center || !x.getElementType().isF32())
+    return std::nullopt;
+  NormCall call;
+  call.batch = rowCount(x, axis);
+  call.channels = rowSize(x, axis);
+  return call;
+}
+
+std::optional<LibraryCall> LayerNormOp::getLibraryCall() {
+  auto call = rowsOf(tensorType(getX()), getAxis(), getCenter());
+  if (!call)
+    return std::nullopt;
+  call->epsilon = getEpsilon().convertToDouble();
+  call->scale = static_cast<bool>(getScale());
+  call->bias = static_cast<bool>(getBias());
+  return LibraryCall::make(CallKind::LayerNorm, *call);
+}
+/// What the gradient reads is 1 / sqrt(variance + epsilon): any epsilon gives the same.
+std::optional<LibraryCall> LayerNormGradOp::getLibraryCall() {
+  auto call = rowsOf(tensorType(getX()), getAxis(), getCenter());
+  if (!call)
+    return std::nullopt;
+  call->scale = static_cast<bool>(getScale());
+  call->bias = 0;
+  return LibraryCall::make(CallKind::LayerNormGrad, *call);
+}
+
 //===- Gradient ---------------------------------------------------------------------------------------------===//
 
 void LayerNormOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {

@@ -18,6 +18,7 @@ class NN_LayerNormBase<string mnemonic, list<Trait> traits = []> : NN_Op<mnemoni
 }
 
 def NN_LayerNormOp : NN_LayerNormBase<"layer_norm", [AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<LibraryOpInterface>,
     DeclareOpInterfaceMethods<GradientOpInterface>]> {
   let summary = "(x - mean) / sqrt(variance + epsilon) * scale + bias over the dimensions from `axis` on";
   let description = [{
@@ -42,7 +43,7 @@ def NN_LayerNormOp : NN_LayerNormBase<"layer_norm", [AttrSizedOperandSegments,
   }];
 }
 
-def NN_LayerNormGradOp : NN_LayerNormBase<"layer_norm_grad"> {
+def NN_LayerNormGradOp : NN_LayerNormBase<"layer_norm_grad", [DeclareOpInterfaceMethods<LibraryOpInterface>]> {
   let summary = "Backward of nn.layer_norm for x";
   let description = [{
     With h = (x - mean) * inv_std and d = g * scale: inv_std * (d - mean(d) - h * mean(d * h)), the means over the row; mean(d)

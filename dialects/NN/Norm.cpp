@@ -127,6 +127,38 @@ SmallVector<unsigned> GroupNormGradOp::getInPlaceOperands(unsigned result) {
   return result == 0 ? SmallVector<unsigned>{4, 0} : SmallVector<unsigned>{};
 }
 
+//===- Libraries ----------------------------------------------------------------------------------------===//
+
+static bool allF32(Operation *op) {
+  return llvm::all_of(op->getOperands(), [](Value v) { return elementTypeOf(v).isF32(); });
+}
+
+/// x as [batch, channels, everything else].
+static NormCall channelsOf(Value x, bool training) {
+  RankedTensorType type = tensorType(x);
+  NormCall call;
+  call.batch = type.getDimSize(0);
+  call.channels = type.getDimSize(1);
+  call.inner = numElements(type.getShape().drop_front(2));
+  call.training = training;
+  return call;
+}
+
+std::optional<LibraryCall> BatchNormOp::getLibraryCall() {
+  if (!allF32(*this))
+    return std::nullopt;
+  NormCall call = channelsOf(getX(), getTraining());
+  call.epsilon = getEpsilon().convertToDouble();
+  call.momentum = getMomentum().convertToDouble();
+  return LibraryCall::make(CallKind::BatchNorm, call);
+}
+/// What the gradient reads is 1 / sqrt(variance + epsilon): any epsilon gives the same.
+std::optional<LibraryCall> BatchNormGradOp::getLibraryCall() {
+  if (!allF32(*this))
+    return std::nullopt;
+  return LibraryCall::make(CallKind::BatchNormGrad, channelsOf(getX(), getTraining()));
+}
+
 //===- Kernels ------------------------------------------------------------------------------------------===//
 
 namespace {

@@ -5,17 +5,17 @@
 
 include "dialects/NN/NNBase.td"
 
-class NN_NormOp<string mnemonic> : NN_ComputeOp<mnemonic, [
+class NN_NormOp<string mnemonic, list<Trait> traits = []> : NN_ComputeOp<mnemonic, !listconcat([
     InferTypeOpAdaptor, DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "getCostClass", "getMemoryBytes"]>,
     DeclareOpInterfaceMethods<RematOpInterface, ["getInPlaceOperands", "isStateUpdate"]>,
-    DeclareOpInterfaceMethods<PrecisionOpInterface, ["getWideOperands"]>]> {
+    DeclareOpInterfaceMethods<PrecisionOpInterface, ["getWideOperands"]>], traits)> {
   let extraClassDefinition = [{
     int64_t $cppClass::getFlops() { return 8 * tensorType(getX()).getNumElements(); }
     ::gmc::CostClass $cppClass::getCostClass() { return ::gmc::CostClass::Reduction; }
   }];
 }
 
-def NN_BatchNormOp : NN_NormOp<"batch_norm"> {
+def NN_BatchNormOp : NN_NormOp<"batch_norm", [DeclareOpInterfaceMethods<LibraryOpInterface>]> {
   let summary = "Normalization of each channel over the batch, or by running statistics";
   let description = [{
     `y = (x - m) / sqrt(v + epsilon) * scale + bias` for channels on axis 1. With `training`, m and v are the mean and the
@@ -40,7 +40,7 @@ def NN_BatchNormOp : NN_NormOp<"batch_norm"> {
   let assemblyFormat = "$x `,` $scale `,` $bias `,` $mean `,` $variance attr-dict `:` functional-type(operands, results)";
 }
 
-def NN_BatchNormGradOp : NN_NormOp<"batch_norm_grad"> {
+def NN_BatchNormGradOp : NN_NormOp<"batch_norm_grad", [DeclareOpInterfaceMethods<LibraryOpInterface>]> {
   let summary = "Gradients of nn.batch_norm for x, scale and bias";
   let description = [{
     Reads the mean and 1 / deviation that the forward op used. With `training` they depend on x:

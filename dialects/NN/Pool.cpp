@@ -31,6 +31,14 @@ template <typename OpT> static int64_t poolFlops(OpT op) {
   return windows * windowOf(op).taps();
 }
 
+/// Windows without padding are vectors on the host. The gradients, and windows that padding cuts, are element by element.
+template <typename OpT> static CostClass poolCostClass(OpT op) {
+  Window w = windowOf(op);
+  bool gradient = isa<MaxPoolGradOp, AvgPoolGradOp>(op);
+  bool padded = llvm::any_of(w.pads, [](int64_t pad) { return pad > 0; }) || op.getCeilMode();
+  return gradient || padded ? CostClass::Gather : CostClass::Reduction;
+}
+
 //===- Shapes -------------------------------------------------------------------------------------------===//
 
 /// The output shape of a pool over x.
@@ -334,6 +342,50 @@ void AvgPoolGradOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<
   if (grads[0] && needed[0])
     out[0] = AvgPoolOp::create(b, getLoc(), grads[0], getKernelAttr(), getStridesAttr(), getPadsAttr(),
                                getDilationsAttr(), getCeilModeAttr(), getCountIncludePadAttr());
+}
+
+//===- Libraries ----------------------------------------------------------------------------------------===//
+
+/// A pool of x into y, or its gradient, of f32 elements.
+static std::optional<LibraryCall> libraryCall(CallKind kind, const Window &w, RankedTensorType x, RankedTensorType y,
+                                              PoolCall::Result result) {
+  if (!x.getElementType().isF32() || llvm::any_of(w.dilations, [](int64_t d) { return d != 1; }))
+    return std::nullopt;
+  PoolCall call;
+  call.batch = x.getDimSize(0);
+  call.channels = x.getDimSize(1);
+  call.result = result;
+  call.in.assign(x.getShape().begin() + 2, x.getShape().end());
+  call.out.assign(y.getShape().begin() + 2, y.getShape().end());
+  call.kernel.assign(w.kernel.begin(), w.kernel.end());
+  call.strides.assign(w.strides.begin(), w.strides.end());
+  bool beyond = false;
+  for (size_t d = 0; d < w.rank(); ++d) {
+    // Where the last window reaches past the end padding (ceil_mode), the padding reaches that far.
+    int64_t reached = (call.out[d] - 1) * w.strides[d] + w.kernel[d] - call.in[d] - w.padBegin(d);
+    beyond |= reached > w.padEnd(d);
+    call.padBegin.push_back(w.padBegin(d));
+    call.padEnd.push_back(std::max(reached, w.padEnd(d)));
+  }
+  if (result == PoolCall::MeanOfPadded && beyond)
+    return std::nullopt; // what is past the padding does not count
+  return LibraryCall::make(kind, call);
+}
+static PoolCall::Result meanOf(bool countPad) { return countPad ? PoolCall::MeanOfPadded : PoolCall::Mean; }
+
+std::optional<LibraryCall> MaxPoolOp::getLibraryCall() {
+  return libraryCall(CallKind::Pool, windowOf(*this), tensorType(getX()), tensorType(getResult()), PoolCall::Max);
+}
+std::optional<LibraryCall> MaxPoolGradOp::getLibraryCall() {
+  return libraryCall(CallKind::PoolGrad, windowOf(*this), tensorType(getX()), tensorType(getDy()), PoolCall::Max);
+}
+std::optional<LibraryCall> AvgPoolOp::getLibraryCall() {
+  return libraryCall(CallKind::Pool, windowOf(*this), tensorType(getX()), tensorType(getResult()),
+                     meanOf(getCountIncludePad()));
+}
+std::optional<LibraryCall> AvgPoolGradOp::getLibraryCall() {
+  return libraryCall(CallKind::PoolGrad, windowOf(*this), tensorType(getResult()), tensorType(getDy()),
+                     meanOf(getCountIncludePad()));
 }
 
 //===- Import -------------------------------------------------------------------------------------------===//

@@ -5,19 +5,22 @@
 
 include "dialects/NN/NNBase.td"
 
-class NN_PoolLikeOp<string mnemonic> : NN_ComputeOp<mnemonic, [
+class NN_PoolLikeOp<string mnemonic, list<Trait> traits = []> : NN_ComputeOp<mnemonic, !listconcat([
     InferTypeOpAdaptor, DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "getCostClass"]>, RematOpInterface,
-    PrecisionOpInterface]> {
+    PrecisionOpInterface], traits)> {
   let extraClassDefinition = [{
     int64_t $cppClass::getFlops() { return poolFlops(*this); }
-    ::gmc::CostClass $cppClass::getCostClass() { return ::gmc::CostClass::Reduction; }
+    ::gmc::CostClass $cppClass::getCostClass() { return poolCostClass(*this); }
   }];
 }
+
+class NN_LibraryPoolOp<string mnemonic>
+    : NN_PoolLikeOp<mnemonic, [DeclareOpInterfaceMethods<LibraryOpInterface>]>;
 
 defvar NN_PoolAttributes = (ins DenseI64ArrayAttr:$kernel, DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads,
                                 DenseI64ArrayAttr:$dilations, DefaultValuedAttr<BoolAttr, "false">:$ceil_mode);
 
-def NN_MaxPoolOp : NN_PoolLikeOp<"max_pool"> {
+def NN_MaxPoolOp : NN_LibraryPoolOp<"max_pool"> {
   let summary = "Largest element of each window";
   let description = [{
     Windows lie as in `nn.conv`; what is outside the input does not take part. With `ceil_mode` a last window may reach past
@@ -51,7 +54,7 @@ def NN_MaxPoolIndicesOp : NN_PoolLikeOp<"max_pool_indices"> {
   let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
 }
 
-def NN_MaxPoolGradOp : NN_PoolLikeOp<"max_pool_grad"> {
+def NN_MaxPoolGradOp : NN_LibraryPoolOp<"max_pool_grad"> {
   let summary = "Gradient of nn.max_pool";
   let description = [{
     Each element of dy is added to the first largest element of its window, which is found again from x: nothing is saved.
@@ -66,7 +69,7 @@ def NN_MaxPoolGradOp : NN_PoolLikeOp<"max_pool_grad"> {
   let assemblyFormat = "$x `,` $dy attr-dict `:` functional-type(operands, results)";
 }
 
-def NN_AvgPoolOp : NN_PoolLikeOp<"avg_pool"> {
+def NN_AvgPoolOp : NN_LibraryPoolOp<"avg_pool"> {
   let summary = "Mean of each window";
   let description = [{
     The sum over the window's elements inside the input, divided by their number; with `count_include_pad` by the number of
@@ -83,7 +86,7 @@ def NN_AvgPoolOp : NN_PoolLikeOp<"avg_pool"> {
   let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
 }
 
-def NN_AvgPoolGradOp : NN_PoolLikeOp<"avg_pool_grad"> {
+def NN_AvgPoolGradOp : NN_LibraryPoolOp<"avg_pool_grad"> {
   let summary = "Gradient of nn.avg_pool";
   let description = [{
     Spreads each element of dy evenly over its window. `input` is the spatial shape of the pool's input.

@@ -3,7 +3,6 @@
 #include "runtime/host/ThreadPool.h"
 
 #include <algorithm>
-#include <map>
 
 namespace gmc::rt {
 
@@ -27,24 +26,20 @@ Libraries::Libraries(const GmcModel &model, ThreadPool &pool, const char *oneDnn
            " steps run their portable kernels, slower and with other rounding; the package is libdnnl2\n";
     return;
   }
-  std::map<std::vector<int64_t>, Prepared *> known; // equal calls are one
   size_t other = 0;
   std::string example;
   for (const GmcStep *step : steps) {
-    Prepared *&slot = known[{step->libraryArgs, step->libraryArgs + step->numLibraryArgs}];
-    if (!slot) {
-      slot = prepared.emplace_back(std::make_unique<Prepared>()).get();
-      prepare(*step, *slot);
-    }
-    bySteps[step] = slot;
-    addresses.resize(std::max(addresses.size(), slot->positions.size()));
-    PlannedCall call = PlannedCall::decode(step->libraryArgs, step->numLibraryArgs);
-    if (!slot->call || slot->call->implementationHash() != call.implementation) {
+    PlannedCall planned = PlannedCall::decode(step->libraryArgs, step->numLibraryArgs);
+    Step prepared = prepare(*step, planned);
+    addresses.resize(std::max(addresses.size(), prepared.positions.size()));
+    if (!prepared.call || prepared.call->implementationHash() != planned.implementation) {
       ++other;
       if (example.empty())
         example = std::string(step->op) + " of '" + step->node + "' by " +
-                  (slot->call ? slot->call->implementation : "its portable kernel");
+                  (prepared.call ? prepared.call->implementation : "its portable kernel");
     }
+    if (prepared.call)
+      bySteps[step] = std::move(prepared);
   }
   if (oneDnn->version() != first.version)
     text += planned + " was planned for, " + OneDnn::versionText(oneDnn->version()) +
@@ -54,32 +49,34 @@ Libraries::Libraries(const GmcModel &model, ThreadPool &pool, const char *oneDnn
             " run another kernel here than planned (" + example + "): results may differ in rounding\n";
 }
 
-void Libraries::prepare(const GmcStep &step, Prepared &p) {
-  PlannedCall planned = PlannedCall::decode(step.libraryArgs, step.numLibraryArgs);
-  size_t operands = planned.call.operandCount();
-  if (planned.positions.size() < operands)
+Libraries::Step Libraries::prepare(const GmcStep &step, const PlannedCall &planned) {
+  Step prepared;
+  size_t count = planned.call.operandCount() + planned.call.resultCount();
+  if (planned.positions.size() < count)
     throw internalError(std::string("the library call of '") + step.node + "' lacks operands");
   for (int64_t position : planned.positions)
     if (position < 0 || position >= step.numOperands)
       throw internalError(std::string("the library call of '") + step.node + "' names an operand that is not there");
-  p.call = oneDnn->prepare(planned.call, planned.form);
-  if (!p.call)
-    return;
-  if (p.call->scratchBytes > static_cast<uint64_t>(planned.scratchBytes))
+  prepared.positions.assign(planned.positions.begin(), planned.positions.begin() + static_cast<int64_t>(count));
+  if (planned.positions.size() > count)
+    prepared.scratch = planned.positions[count];
+  auto [it, isNew] = calls.try_emplace(planned.shape());
+  if (isNew)
+    it->second = oneDnn->prepare(planned.call, planned.form);
+  prepared.call = it->second.get();
+  if (prepared.call && prepared.call->scratchBytes > static_cast<uint64_t>(planned.scratchBytes))
     throw Error(ExitMemory, std::string("oneDNN ") + OneDnn::versionText(oneDnn->version()) + " needs a workspace of " +
-                                std::to_string(p.call->scratchBytes) + " bytes for " + step.op + " of '" + step.node +
-                                "', the plan has " + std::to_string(planned.scratchBytes) +
+                                std::to_string(prepared.call->scratchBytes) + " bytes for " + step.op + " of '" +
+                                step.node + "', the plan has " + std::to_string(planned.scratchBytes) +
                                 ": compile again on this machine, or with --libraries=none");
-  p.positions.assign(planned.positions.begin(), planned.positions.begin() + static_cast<int64_t>(operands));
-  if (planned.positions.size() > operands)
-    p.scratch = planned.positions[operands];
+  return prepared;
 }
 
 bool Libraries::run(const GmcStep &step, char *const *operands) {
   auto it = bySteps.find(&step);
-  if (it == bySteps.end() || !it->second->call)
+  if (it == bySteps.end())
     return false;
-  const Prepared &p = *it->second;
+  const Step &p = it->second;
   for (size_t i = 0; i < p.positions.size(); ++i)
     addresses[i] = operands[p.positions[i]];
   p.call->run(addresses.data(), p.scratch < 0 ? nullptr : operands[p.scratch]);

@@ -5,6 +5,7 @@
 #include "gmc/Abi.h"
 #include "runtime/host/OneDnn.h"
 
+#include <map>
 #include <unordered_map>
 
 namespace gmc::rt {
@@ -23,17 +24,18 @@ public:
   const std::string &notes() const { return text; }
 
 private:
-  struct Prepared {
-    std::unique_ptr<OneDnn::Call> call; ///< null: the launches
-    std::vector<int64_t> positions;     ///< of the operands
-    int64_t scratch = -1;               ///< position of the workspace
+  /// What a step executes, and where in its operands the call's operands, results and workspace are.
+  struct Step {
+    OneDnn::Call *call = nullptr;
+    std::vector<int64_t> positions;
+    int64_t scratch = -1;
   };
 
-  void prepare(const GmcStep &step, Prepared &prepared);
+  Step prepare(const GmcStep &step, const PlannedCall &planned);
 
   std::unique_ptr<OneDnn> oneDnn;
-  std::unordered_map<const GmcStep *, Prepared *> bySteps;
-  std::vector<std::unique_ptr<Prepared>> prepared;
+  std::unordered_map<const GmcStep *, Step> bySteps; ///< without those that keep their launches
+  std::map<std::vector<int64_t>, std::unique_ptr<OneDnn::Call>> calls; ///< null: the launches
   std::vector<char *> addresses;
   std::string text;
 };

@@ -80,10 +80,22 @@ std::unique_ptr<OneDnn::Call> OneDnn::prepare(const LibraryCall &call, CallForm 
   case CallKind::Matmul:
     if (form == CallForm::Direct) {
       std::vector<Place> places;
-      for (size_t i = 0; i < call.operandCount(); ++i)
+      for (size_t i = 0; i <= call.operandCount(); ++i)
         places.push_back({static_cast<int>(i)});
       prepared = prepareMatmul(*engine, call.matmul(), places);
     }
+    break;
+  case CallKind::Pool:
+  case CallKind::PoolGrad:
+    if (form == CallForm::Direct)
+      prepared = preparePool(*engine, call.kind, call.pool());
+    break;
+  case CallKind::BatchNorm:
+  case CallKind::BatchNormGrad:
+  case CallKind::LayerNorm:
+  case CallKind::LayerNormGrad:
+    if (form == CallForm::Direct)
+      prepared = prepareNorm(*engine, call.kind, call.norm());
     break;
   }
   if (!prepared || !prepared->ok)

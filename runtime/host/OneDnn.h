@@ -61,7 +61,7 @@ public:
   unsigned executions = 0;
 
   int64_t implementationHash() const;
-  /// operands[i] is the address of operand i, the result being the last. Throws Error(ExitInternal) on failure.
+  /// operands[i] is the address of operand i, results coming behind the operands. Throws Error(ExitInternal) on failure.
   virtual void run(char *const *operands, char *scratch) = 0;
 };
 

@@ -77,7 +77,10 @@ std::string PrimitiveDesc::name() const {
 
 bool PrimitiveDesc::bounded() const {
   std::string n = name();
-  return n.starts_with("jit") || n.starts_with("brg") || n.starts_with("brdgmm");
+  for (const char *fine : {"jit", "brg", "brdgmm", "ncsp_bnorm", "bnorm_jit", "simple_layer_normalization"})
+    if (n.starts_with(fine))
+      return true;
+  return false;
 }
 
 //===- Calls --------------------------------------------------------------------------------------------===//
@@ -138,6 +141,10 @@ void OneDnnCall::accumulate(When when, Place to, Place from, int64_t count) {
 
 void OneDnnCall::addBias(When when, Place to, Place bias, int64_t rows, int64_t channels, int64_t width) {
   list.push_back({Execution::Kind::Bias, when, 0, {to, bias}, rows, channels, width});
+}
+
+void OneDnnCall::compute(When when, std::vector<Place> places, std::function<void(char *const *)> body) {
+  list.push_back({Execution::Kind::Own, when, 0, std::move(places), 0, 0, 0, std::move(body)});
 }
 
 void OneDnnCall::finish() {
@@ -219,6 +226,13 @@ void OneDnnCall::perform(Run &run, const Execution &e, unsigned lane, int64_t pi
     BiasRows b{reinterpret_cast<float *>(address(run, e.places[0], lane, piece)),
                reinterpret_cast<const float *>(address(run, e.places[1], lane, piece)), e.channels, e.width};
     each(e.count, std::max<int64_t>(1, Grain / e.width), &biasPart, &b);
+    return;
+  }
+  if (e.kind == Execution::Kind::Own) {
+    char *addresses[8];
+    for (size_t i = 0; i < e.places.size(); ++i)
+      addresses[i] = address(run, e.places[i], lane, piece);
+    e.body(addresses);
     return;
   }
   Primitive &p = primitives[e.primitive];

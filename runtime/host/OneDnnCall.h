@@ -9,6 +9,8 @@
 #include "runtime/host/OneDnn.h"
 #include "runtime/host/OneDnnSymbols.h"
 
+#include <algorithm>
+#include <functional>
 #include <vector>
 
 namespace gmc::rt {
@@ -47,7 +49,7 @@ public:
   dnnl_memory_desc_t layout(dnnl_query_t what) const;
   dnnl_memory_desc_t scratchpad() const { return layout(dnnl_query_scratchpad_md); }
   std::string name() const;
-  /// Not by way of the library's general matrix product, which allocates, nor of its plain loops.
+  /// Not by way of the library's general matrix product, which allocates, nor of its plain loops over elements.
   bool bounded() const;
 
 private:
@@ -82,6 +84,8 @@ public:
   void accumulate(When when, Place to, Place from, int64_t count);
   /// One number a row of `width` elements added, row r getting bias[r % channels].
   void addBias(When when, Place to, Place bias, int64_t rows, int64_t channels, int64_t width);
+  /// A computation of our own on the addresses of `places`, for numbers that are few.
+  void compute(When when, std::vector<Place> places, std::function<void(char *const *)> body);
   /// Pieces are dealt out in equal, fixed parts: sums over pieces then have a fixed order.
   void fixParts() { fixed = true; }
   /// The list is complete.
@@ -97,11 +101,12 @@ private:
     std::vector<char *> handles;         ///< what the memory objects point to at present
   };
   struct Execution {
-    enum class Kind { Primitive, Accumulate, Bias } kind;
+    enum class Kind { Primitive, Accumulate, Bias, Own } kind;
     When when;
     size_t primitive = 0;
     std::vector<Place> places;
     int64_t count = 0, channels = 0, width = 0;
+    std::function<void(char *const *)> body = nullptr;
   };
   struct Run; ///< the operands of one execution of the call
 
@@ -118,6 +123,23 @@ private:
   uint64_t sharedBytes = 0, laneBytes = 0, scratchpadBytes = 0, scratchpadAt = 0;
 };
 
+/// Bytes that a lane works on at a time.
+constexpr uint64_t PieceBytes = 1 << 19;
+
+/// The largest number up to `limit`, and at least 1, that divides `number`.
+inline int64_t largestDivisor(int64_t number, int64_t limit) {
+  int64_t divisor = std::clamp<int64_t>(limit, 1, number);
+  while (number % divisor)
+    --divisor;
+  return divisor;
+}
+
+/// The dims of a tensor with these outer ones.
+inline std::vector<int64_t> joined(std::vector<int64_t> dims, const std::vector<int64_t> &spatial) {
+  dims.insert(dims.end(), spatial.begin(), spatial.end());
+  return dims;
+}
+
 /// Layouts of `dims`: row-major, by strides, and the one that a primitive likes best.
 dnnl_memory_desc_t plainLayout(const OneDnnEngine &engine, const std::vector<int64_t> &dims);
 dnnl_memory_desc_t stridedLayout(const OneDnnEngine &engine, const std::vector<int64_t> &dims,
@@ -127,6 +149,8 @@ dnnl_memory_desc_t anyLayout(const OneDnnEngine &engine, const std::vector<int64
 std::unique_ptr<OneDnnCall> prepareConv(const OneDnnEngine &engine, CallKind kind, const ConvCall &call, CallForm form);
 /// `places` are those of a, b, the bias where there is one, and c.
 std::unique_ptr<OneDnnCall> prepareMatmul(const OneDnnEngine &engine, const MatmulCall &call, std::vector<Place> places);
+std::unique_ptr<OneDnnCall> preparePool(const OneDnnEngine &engine, CallKind kind, const PoolCall &call);
+std::unique_ptr<OneDnnCall> prepareNorm(const OneDnnEngine &engine, CallKind kind, const NormCall &call);
 
 } // namespace gmc::rt
 

@@ -10,21 +10,11 @@
 namespace gmc::rt {
 namespace {
 
-/// Bytes of packed samples that a lane works on at a time.
-constexpr uint64_t PackBytes = 1 << 19;
-
 int64_t product(const std::vector<int64_t> &dims) {
   int64_t result = 1;
   for (int64_t dim : dims)
     result *= dim;
   return result;
-}
-
-int64_t largestDivisor(int64_t number, int64_t limit) {
-  int64_t divisor = std::clamp<int64_t>(limit, 1, number);
-  while (number % divisor)
-    --divisor;
-  return divisor;
 }
 
 /// One of the three tensors of a convolution, for a number of samples: as it lies and as the library wants it.
@@ -46,11 +36,11 @@ public:
     unsigned threads = engine.pool->threads();
     lanes = conv.batch >= threads ? threads : 1;
     bool made = conv.batch >= 1 && describe(1);
-    if (made && kind == CallKind::ConvWeightGrad && w.packedBytes > PackBytes)
+    if (made && kind == CallKind::ConvWeightGrad && w.packedBytes > PieceBytes)
       lanes = 1;
     if (made) {
       uint64_t sample = std::max<uint64_t>(1, (x.copied ? x.packedBytes : 0) + (y.copied ? y.packedBytes : 0));
-      uint64_t limit = lanes > 1 ? PackBytes : std::max(4 * PackBytes, 4 * w.packedBytes);
+      uint64_t limit = lanes > 1 ? PieceBytes : std::max(4 * PieceBytes, 4 * w.packedBytes);
       samples = largestDivisor(conv.batch, std::min(static_cast<int64_t>(limit / sample), conv.batch / lanes));
       engine.pool->setLibraryThreads(lanes > 1 ? 1 : threads);
       made = describe(samples);
@@ -70,11 +60,6 @@ public:
 private:
   static double ratio(const Tensor &t) {
     return t.plainBytes ? static_cast<double>(t.packedBytes) / static_cast<double>(t.plainBytes) : 1;
-  }
-
-  static std::vector<int64_t> joined(std::vector<int64_t> dims, const std::vector<int64_t> &spatial) {
-    dims.insert(dims.end(), spatial.begin(), spatial.end());
-    return dims;
   }
 
   /// The primitive descriptor and the layouts for `count` samples.

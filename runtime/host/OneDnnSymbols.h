@@ -35,7 +35,13 @@
   X(dilated_convolution_forward_desc_init)                                                                             \
   X(dilated_convolution_backward_data_desc_init)                                                                       \
   X(dilated_convolution_backward_weights_desc_init)                                                                    \
-  X(matmul_desc_init)
+  X(matmul_desc_init)                                                                                                  \
+  X(pooling_forward_desc_init)                                                                                         \
+  X(pooling_backward_desc_init)                                                                                        \
+  X(batch_normalization_forward_desc_init)                                                                             \
+  X(batch_normalization_backward_desc_init)                                                                            \
+  X(layer_normalization_forward_desc_init)                                                                             \
+  X(layer_normalization_backward_desc_init)
 
 namespace gmc::rt {
 

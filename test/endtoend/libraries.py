@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""A trainer that calls oneDNN, with the library and with one hidden: libraries.py GMC MODEL WORKDIR INPUT:CLASSES:C,H,W
+"""A trainer that calls oneDNN, with the library and with one hidden: libraries.py GMC MODEL WORKDIR INPUT:CLASSES:C,H,W [all OP...]
 
 What runs which steps is said by the plan, by --info and on stderr; two runs give the same bits, with and without the library; both
-train alike; memory stays within the budget and does not rise after the second step. Skipped where oneDNN is not installed."""
+train alike; memory stays within the budget and does not rise after the second step. With `all`, every computation that the library
+has is its: each OP named is, in the plan. Skipped where oneDNN is not installed."""
 import ctypes, hashlib, json, os, subprocess, sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ if not model.exists():
     sys.exit(77)
 work.mkdir(parents=True, exist_ok=True)
 name, classes, shape = sys.argv[4].split(":")
+use, wanted = (sys.argv[5], sys.argv[6:]) if len(sys.argv) > 5 else ("auto", [])
 subprocess.run([sys.executable, str(Path(__file__).with_name("random_npy.py")), str(work / "data"), "128", classes,
                 *shape.split(",")], check=True)
 # A broken file of that name in front of the real one: the loader refuses it.
@@ -53,8 +55,14 @@ def train(out, steps=8, **extra):
     return result.stderr, hashlib.sha256(weights.read_bytes()).hexdigest(), losses, memory["used"]
 
 
-plan = compile("with").stdout
+plan = compile("with", f"--libraries={use}").stdout
 expect("note: oneDNN" in plan, f"the plan does not say what the library computes:\n{plan}")
+run([gmc, "compile", model, "--target=host", "--batch=32", "--vram=200MB", f"--libraries={use}", "--compile-to=plan", "-o",
+     work / "plan.mlir"])
+launches = [line for line in (work / "plan.mlir").read_text().splitlines() if "plan.launch" in line]
+for op in wanted:
+    of = [line for line in launches if f'"{op}"' in line]
+    expect(of and all("library(onednn" in line for line in of), f"{op}: not all of {len(of)} launches are library calls")
 compile("without", "--libraries=none")
 hide = {"LD_LIBRARY_PATH": str(hidden)}
 info, blind = run([work / "with", "--info"]).stdout, run([work / "with", "--info"], **hide).stdout

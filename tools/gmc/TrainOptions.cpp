@@ -24,8 +24,8 @@ void addTrainOptions(CLI::App &app, TrainOptions &o) {
   last(app.add_option("--bn", o.bn, "train or frozen"))->check(CLI::IsMember({"train", "frozen"}));
   last(app.add_option("--dropout", o.dropout, "on or off"))->check(CLI::IsMember({"on", "off"}));
   last(app.add_option("--remat", o.remat, "auto, off or all"))->check(CLI::IsMember({"auto", "off", "all"}));
-  last(app.add_option("--libraries", o.libraries, "host: auto (oneDNN where it is predicted to be faster) or none"))
-      ->check(CLI::IsMember({"auto", "none"}));
+  last(app.add_option("--libraries", o.libraries, "host: auto (oneDNN where it is predicted to be faster), all (wherever it has the computation) or none"))
+      ->check(CLI::IsMember({"auto", "all", "none"}));
   last(app.add_option("--device", o.device, "device profile"));
   last(app.add_option("--reserve", o.reserve, "bytes beside the arena, instead of the computed ones"));
   last(app.add_option("--workers-max", o.workersMax, "decoding threads the reserve holds memory for"))->check(CLI::Range(1, 64));
@@ -119,7 +119,10 @@ llvm::Expected<CompileRequest> toRequest(const TrainOptions &o, const OnnxModel 
   r.training.clip = o.clip;
   r.training.ema = o.ema;
   r.pinnedNumerics = o.numerics == "pinned";
-  r.libraries = o.libraries == "auto";
+  if (o.libraries == "none")
+    r.libraries.reset();
+  else
+    r.libraries = o.libraries == "all" ? HostLibrary::Use::Always : HostLibrary::Use::Faster;
   r.remat = o.remat == "off"   ? PlanBuilderOptions::Remat::Off
             : o.remat == "all" ? PlanBuilderOptions::Remat::All
                                : PlanBuilderOptions::Remat::Auto;

@@ -5,6 +5,7 @@
 
 #include "gmc/Error.h"
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -16,7 +17,26 @@ namespace gmc {
 ///   ConvInputGrad   dy, w, [bias] -> dx     the bias has one element for each channel of dx
 ///   ConvWeightGrad  x, dy -> dw
 ///   Matmul          a, b, [bias] -> c
-enum class CallKind : int64_t { Conv = 1, ConvInputGrad = 2, ConvWeightGrad = 3, Matmul = 4 };
+///   Pool            x -> y
+///   PoolGrad        of maxima x, dy -> dx; of means dy -> dx
+///   BatchNorm       x, scale, bias, mean, variance -> y, m, i, new mean, new variance
+///   BatchNormGrad   x, scale, m, i, dy -> dx, dscale, dbias
+///   LayerNorm       x, [scale], [bias] -> y, m, i
+///   LayerNormGrad   x, m, i, dy, [scale] -> dx
+/// m and i are the mean and 1 / sqrt(variance + epsilon) that y was computed with. Of a pool and a normalization, results may
+/// lie where operands of the same size do: y over x, dx over dy or x, new statistics over the old ones.
+enum class CallKind : int64_t {
+  Conv = 1,
+  ConvInputGrad,
+  ConvWeightGrad,
+  Matmul,
+  Pool,
+  PoolGrad,
+  BatchNorm,
+  BatchNormGrad,
+  LayerNorm,
+  LayerNormGrad
+};
 
 /// y[n, m, o] = sum over c, k of x[n, c, o * stride - padBegin + k * dilation] * w[m, c, k] + bias[m], and its two
 /// derivatives. `in` and `out` are the spatial shapes of x and y, w is [filters, channels / groups, kernel...].
@@ -32,6 +52,22 @@ struct MatmulCall {
   std::vector<int64_t> batch, batchA, batchB;
 };
 
+/// Windows lie as in a convolution. The largest element of each, or the mean: over the elements inside x, or over all positions of
+/// the window.
+struct PoolCall {
+  enum Result : int64_t { Max, Mean, MeanOfPadded };
+  int64_t batch = 1, channels = 1, result = Max;
+  std::vector<int64_t> in, out, kernel, strides, padBegin, padEnd;
+};
+
+/// BatchNorm: x is [batch, channels, inner], and what is normalized is each channel: by its own mean and variance
+/// (`training`), which also move the running ones, new = old * momentum + batch * (1 - momentum), or by the running ones.
+/// LayerNorm: x is [batch, channels], and what is normalized is each row.
+struct NormCall {
+  int64_t batch = 1, channels = 1, inner = 1, training = 1, scale = 1, bias = 1;
+  double epsilon = 0, momentum = 0;
+};
+
 /// A call and its sizes as plain numbers.
 struct LibraryCall {
   CallKind kind;
@@ -39,15 +75,15 @@ struct LibraryCall {
 
   static LibraryCall make(CallKind kind, const ConvCall &conv);
   static LibraryCall make(const MatmulCall &matmul);
+  static LibraryCall make(CallKind kind, const PoolCall &pool);
+  static LibraryCall make(CallKind kind, const NormCall &norm);
   ConvCall conv() const;
   MatmulCall matmul() const;
+  PoolCall pool() const;
+  NormCall norm() const;
 
-  bool hasBias() const { return kind != CallKind::ConvWeightGrad && sizes.at(biasAt()); }
-  /// Operands and result: the workspace comes behind them.
-  size_t operandCount() const { return hasBias() ? 4 : 3; }
-
-private:
-  size_t biasAt() const { return kind == CallKind::Matmul ? 5 : 4; }
+  size_t operandCount() const;
+  size_t resultCount() const;
 };
 
 /// How a library gets its operands. Direct: as they lie. Packed: copied into layouts of the library's own in the workspace.
@@ -61,8 +97,12 @@ struct PlannedCall {
   int64_t version = 0;        ///< of the library, major * 10^6 + minor * 10^3 + patch
   int64_t isa = 0;            ///< the library's own number for the instruction set it may use
   int64_t implementation = 0; ///< a hash of the names of the kernels that it runs
-  /// Where operands, result and workspace are in GmcStep.operands; without a workspace one entry less.
+  /// Where operands, results and workspace are; without a workspace one entry less. In GmcStep: among its operands. In the IR of a
+  /// plan: among all that the launch names, results that overwrite operands having a place of their own.
   std::vector<int64_t> positions;
+
+  /// Kind, form and sizes: what calls have in common that differ only in where their operands lie.
+  std::vector<int64_t> shape() const;
 
   std::vector<int64_t> encode() const;
   static PlannedCall decode(const int64_t *args, uint32_t count);
@@ -117,6 +157,19 @@ inline LibraryCall LibraryCall::make(const MatmulCall &m) {
   return call;
 }
 
+inline LibraryCall LibraryCall::make(CallKind kind, const PoolCall &p) {
+  LibraryCall call{kind, {p.batch, p.channels, p.result}};
+  for (const auto *list : {&p.in, &p.out, &p.kernel, &p.strides, &p.padBegin, &p.padEnd})
+    detail::append(call.sizes, *list);
+  return call;
+}
+
+inline LibraryCall LibraryCall::make(CallKind kind, const NormCall &n) {
+  return {kind,
+          {n.batch, n.channels, n.inner, n.training, n.scale, n.bias, std::bit_cast<int64_t>(n.epsilon),
+           std::bit_cast<int64_t>(n.momentum)}};
+}
+
 inline ConvCall LibraryCall::conv() const {
   detail::Reader in(sizes.data(), sizes.size());
   ConvCall c;
@@ -135,6 +188,62 @@ inline MatmulCall LibraryCall::matmul() const {
   for (auto *list : {&m.batch, &m.batchA, &m.batchB})
     *list = in.list();
   return m;
+}
+
+inline PoolCall LibraryCall::pool() const {
+  detail::Reader in(sizes.data(), sizes.size());
+  PoolCall p;
+  for (int64_t *number : {&p.batch, &p.channels, &p.result})
+    *number = in.number();
+  for (auto *list : {&p.in, &p.out, &p.kernel, &p.strides, &p.padBegin, &p.padEnd})
+    *list = in.list();
+  return p;
+}
+
+inline NormCall LibraryCall::norm() const {
+  detail::Reader in(sizes.data(), sizes.size());
+  NormCall n;
+  for (int64_t *number : {&n.batch, &n.channels, &n.inner, &n.training, &n.scale, &n.bias})
+    *number = in.number();
+  for (double *number : {&n.epsilon, &n.momentum})
+    *number = std::bit_cast<double>(in.number());
+  return n;
+}
+
+inline size_t LibraryCall::operandCount() const {
+  switch (kind) {
+  case CallKind::Conv:
+  case CallKind::ConvInputGrad:
+    return conv().bias ? 3 : 2;
+  case CallKind::Matmul:
+    return matmul().bias ? 3 : 2;
+  case CallKind::ConvWeightGrad:
+    return 2;
+  case CallKind::Pool:
+    return 1;
+  case CallKind::PoolGrad:
+    return pool().result == PoolCall::Max ? 2 : 1;
+  case CallKind::BatchNorm:
+  case CallKind::BatchNormGrad:
+    return 5;
+  case CallKind::LayerNorm:
+    return static_cast<size_t>(1 + norm().scale + norm().bias);
+  case CallKind::LayerNormGrad:
+    return static_cast<size_t>(4 + norm().scale);
+  }
+  throw rt::internalError("a library call of an unknown kind");
+}
+
+inline size_t LibraryCall::resultCount() const {
+  return kind == CallKind::BatchNorm                                       ? 5
+         : kind == CallKind::BatchNormGrad || kind == CallKind::LayerNorm ? 3
+                                                                           : 1;
+}
+
+inline std::vector<int64_t> PlannedCall::shape() const {
+  std::vector<int64_t> args{static_cast<int64_t>(call.kind), static_cast<int64_t>(form)};
+  detail::append(args, call.sizes);
+  return args;
 }
 
 inline std::vector<int64_t> PlannedCall::encode() const {
