@@ -3,6 +3,7 @@
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 
@@ -71,6 +72,19 @@ void KernelBuilder::loop(OpBuilder &b, Location loc, Value lo, Value hi,
                        body(b, l, iv);
                        scf::YieldOp::create(b, l);
                      });
+}
+
+SmallVector<Value> KernelBuilder::loadNeighbours(OpBuilder &b, Location loc, unsigned i, Value first, int64_t count) {
+  return kb::loadVectors(b, loc, operands[i], first, count);
+}
+
+void KernelBuilder::storeNeighbours(OpBuilder &b, Location loc, ArrayRef<Value> values, unsigned i, Value first) {
+  kb::storeVectors(b, loc, values, results[i], first);
+}
+
+Type bufferElement(Type element) {
+  auto integer = dyn_cast<IntegerType>(element);
+  return integer ? IntegerType::get(element.getContext(), integer.getWidth()) : element;
 }
 
 Value KernelBuilder::fold(OpBuilder &b, Location loc, Value lo, Value hi, Value init, Fold step) {
@@ -173,6 +187,44 @@ SmallVector<Value> broadcastIndices(OpBuilder &b, Location loc, ValueRange indic
   for (size_t d = 0; d < shape.size(); ++d)
     result.push_back(shape[d] == 1 ? idx(b, loc, 0) : indices[skip + d]);
   return result;
+}
+
+/// The buffer as one dimension, whose stride and offset its type says.
+static Value oneDimension(OpBuilder &b, Location loc, Value buffer) {
+  auto type = cast<MemRefType>(buffer.getType());
+  if (type.getRank() == 1)
+    return buffer;
+  auto one = MemRefType::get({type.getNumElements()}, type.getElementType(), AffineMap(), type.getMemorySpace());
+  return memref::ReinterpretCastOp::create(b, loc, one, buffer, 0, one.getShape(), ArrayRef<int64_t>{1});
+}
+
+/// Calls piece(position, number of the first element, type, alignment) for the vectors that `count` neighbours consist of.
+static void vectorPieces(OpBuilder &b, Location loc, Type element, Value first, int64_t count,
+                         function_ref<void(Value, int64_t, VectorType, llvm::Align)> piece) {
+  int64_t bytes = elementBytes(element), lanes = std::min(count, std::max<int64_t>(16 / bytes, 1));
+  for (int64_t k = 0; k < count; k += lanes)
+    piece(k ? add(b, loc, first, idx(b, loc, k)) : first, k, VectorType::get({lanes}, element), llvm::Align(std::min<int64_t>(lanes * bytes, 16)));
+}
+
+SmallVector<Value> loadVectors(OpBuilder &b, Location loc, Value buffer, Value first, int64_t count) {
+  Value flat = oneDimension(b, loc, buffer);
+  SmallVector<Value> values;
+  vectorPieces(b, loc, cast<MemRefType>(buffer.getType()).getElementType(), first, count,
+               [&](Value at, int64_t, VectorType type, llvm::Align alignment) {
+                 Value loaded = vector::LoadOp::create(b, loc, type, flat, ValueRange{at}, false, alignment);
+                 for (int64_t k = 0; k < type.getNumElements(); ++k)
+                   values.push_back(vector::ExtractOp::create(b, loc, loaded, k));
+               });
+  return values;
+}
+
+void storeVectors(OpBuilder &b, Location loc, ArrayRef<Value> values, Value buffer, Value first) {
+  Value flat = oneDimension(b, loc, buffer);
+  vectorPieces(b, loc, cast<MemRefType>(buffer.getType()).getElementType(), first, values.size(),
+               [&](Value at, int64_t from, VectorType type, llvm::Align alignment) {
+                 Value all = vector::FromElementsOp::create(b, loc, type, values.slice(from, type.getNumElements()));
+                 vector::StoreOp::create(b, loc, all, flat, ValueRange{at}, false, alignment);
+               });
 }
 
 Value select(OpBuilder &b, Location loc, Value cond, function_ref<Value(OpBuilder &, Location)> then,

@@ -54,6 +54,12 @@ public:
   /// Reads element `indices` of operand i; writes element `indices` of result i.
   virtual mlir::Value load(mlir::OpBuilder &b, mlir::Location loc, unsigned i, mlir::ValueRange indices);
   virtual void store(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, unsigned i, mlir::ValueRange indices);
+  /// `count` elements of operand i from the row-major position `first`, a multiple of `count`, and the same to result i: where they lie
+  /// in a buffer, as vectors of 16 bytes.
+  virtual llvm::SmallVector<mlir::Value> loadNeighbours(mlir::OpBuilder &b, mlir::Location loc, unsigned i, mlir::Value first,
+                                                        int64_t count);
+  virtual void storeNeighbours(mlir::OpBuilder &b, mlir::Location loc, llvm::ArrayRef<mlir::Value> values, unsigned i,
+                               mlir::Value first);
   /// Whether store() to result i does nothing but write resultBuffer(i), which may then be written as vectors instead.
   virtual bool storesPlainly(unsigned i) const { return true; }
 
@@ -110,6 +116,11 @@ llvm::SmallVector<mlir::Value> delinearize(mlir::OpBuilder &b, mlir::Location lo
 /// Indices into a tensor of `shape` for the ONNX broadcast to the indices of the result.
 llvm::SmallVector<mlir::Value> broadcastIndices(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange indices,
                                                 llvm::ArrayRef<int64_t> shape);
+/// `count` neighbours of a row-major buffer from position `first`, a multiple of `count`, as vectors of up to 16 bytes.
+llvm::SmallVector<mlir::Value> loadVectors(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer, mlir::Value first,
+                                           int64_t count);
+void storeVectors(mlir::OpBuilder &b, mlir::Location loc, llvm::ArrayRef<mlir::Value> values, mlir::Value buffer,
+                  mlir::Value first);
 /// if (cond) then() else fallback, as a value.
 mlir::Value select(mlir::OpBuilder &b, mlir::Location loc, mlir::Value cond,
                    llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location)> then, mlir::Value otherwise);
@@ -117,6 +128,9 @@ mlir::Value select(mlir::OpBuilder &b, mlir::Location loc, mlir::Value cond,
 void when(mlir::OpBuilder &b, mlir::Location loc, mlir::Value cond,
           llvm::function_ref<void(mlir::OpBuilder &, mlir::Location)> body);
 } // namespace kb
+
+/// What a buffer holds for a tensor of `element`: integers are signless.
+mlir::Type bufferElement(mlir::Type element);
 
 } // namespace gmc
 

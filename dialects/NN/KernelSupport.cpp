@@ -1,4 +1,5 @@
 #include "dialects/NN/KernelSupport.h"
+#include "dialects/NN/GpuRows.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include <limits>
@@ -64,6 +65,24 @@ void storeFlat(KernelBuilder &kernel, OpBuilder &b, Location loc, Value value, u
 
 void storeTotal(KernelBuilder &kernel, unsigned i, int64_t count) {
   Type type = kernel.resultElementType(i);
+  if (kernel.target() == KernelTarget::Gpu && count > 1) {
+    constexpr int64_t threads = 256;
+    int64_t used = std::min<int64_t>(threads, (count + 31) / 32 * 32);
+    return kernel.cooperative({1}, used, [&](OpBuilder &b, Location loc, ValueRange, const GpuBlock &block) {
+      Value parts = kernel.workspace(b, i, {count}, type);
+      Type wide = b.getF64Type();
+      auto loop = scf::ForOp::create(b, loc, block.thread(), kb::idx(b, loc, count), kb::idx(b, loc, used),
+                                     kb::constant(b, loc, wide, 0), [&](OpBuilder &b, Location l, Value at, ValueRange acc) {
+                                       Scalar part = convert(Scalar(b, l, loadWorkspace(b, l, parts, {at})), wide);
+                                       scf::YieldOp::create(b, l, kb::add(b, l, acc[0], part.value()));
+                                     });
+      Value sum = block.blockReduce(b, loc, loop.getResult(0), [](OpBuilder &b, Location l, Value x, Value y) { return kb::add(b, l, x, y); });
+      Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, block.thread(), kb::idx(b, loc, 0));
+      kb::when(b, loc, first, [&](OpBuilder &b, Location l) {
+        kernel.store(b, l, convert(Scalar(b, l, sum), type).value(), i, {kb::idx(b, l, 0)});
+      });
+    });
+  }
   kernel.parallel({1}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
     Value parts = kernel.workspace(b, i, {count}, type);
     Type wide = b.getF64Type();
@@ -113,6 +132,18 @@ RowStatistics softmaxStatistics(KernelBuilder &kernel, OpBuilder &b, Location lo
                                     Scalar x = loadAlong(kernel, b, l, 0, row, axis, c, type);
                                     return KernelBuilder::addReassoc(b, l, acc, exp(x - x.with(max)).value());
                                   });
+  return {max, sum};
+}
+
+RowStatistics softmaxStatistics(GpuRow &row, OpBuilder &b, Location loc, Type type) {
+  Value max = row.reduce(
+      b, loc, kb::constant(b, loc, type, -std::numeric_limits<double>::infinity()),
+      [&](OpBuilder &b, Location l, const GpuRow::Element &e) { return SmallVector<Value>{row.load(b, l, 0, e, type).value()}; },
+      [](OpBuilder &b, Location l, Value x, Value y) -> Value { return arith::MaxNumFOp::create(b, l, x, y); })[0];
+  Value sum = row.sum(b, loc, type, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+    Scalar x = row.load(b, l, 0, e, type);
+    return exp(x - x.with(max));
+  });
   return {max, sum};
 }
 

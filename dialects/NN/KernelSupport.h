@@ -7,6 +7,8 @@
 
 namespace gmc::nn {
 
+class GpuRow;
+
 /// The type that statistics and sums of `element` are computed in: f32 for the narrow floats, else the type itself.
 inline mlir::Type computeType(mlir::Type element) {
   return element.isF16() || element.isBF16() ? mlir::Float32Type::get(element.getContext()) : signless(element);
@@ -58,6 +60,8 @@ struct RowStatistics {
 };
 RowStatistics softmaxStatistics(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc,
                                 llvm::ArrayRef<mlir::Value> row, int64_t axis, int64_t classes, mlir::Type type);
+/// The same of operand 0's row.
+RowStatistics softmaxStatistics(GpuRow &row, mlir::OpBuilder &b, mlir::Location loc, mlir::Type type);
 
 } // namespace gmc::nn
 

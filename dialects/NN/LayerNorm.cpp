@@ -2,6 +2,8 @@
 #include "compiler/Import/OpImport.h"
 #include "dialects/NN/Elementwise.h"
 #include "dialects/NN/ElementwiseSupport.h"
+#include "dialects/NN/Fold.h"
+#include "dialects/NN/GpuRows.h"
 #include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/Reduce.h"
 
@@ -47,55 +49,80 @@ SmallVector<unsigned> LayerNormParamGradOp::getInPlaceOperands(unsigned) { retur
 //===- Kernels ----------------------------------------------------------------------------------------------===//
 
 namespace {
-/// A row of contiguous elements inside a kernel.
+/// A row of contiguous elements inside a kernel: of one iteration, or on a GPU of a group of threads.
 struct Row {
   KernelBuilder &kernel;
   Value index, base;
   int64_t size;
   Type element, type;
+  GpuRow *gpu = nullptr;
+  using Term = function_ref<Scalar(OpBuilder &, Location, RowAt)>;
 
-  Row(KernelBuilder &kernel, OpBuilder &b, Location loc, Value index, int64_t size)
+  Row(KernelBuilder &kernel, OpBuilder &b, Location loc, Value index, int64_t size, GpuRow *gpu = nullptr)
       : kernel(kernel), index(index), base(kb::mul(b, loc, index, kb::idx(b, loc, size))), size(size),
-        element(kernel.operandElementType(0)), type(computeType(element)) {}
+        element(kernel.operandElementType(0)), type(computeType(element)), gpu(gpu) {}
 
-  Scalar load(OpBuilder &b, Location loc, unsigned operand, Value j) const {
-    return convert(Scalar(b, loc, loadFlat(kernel, b, loc, operand, kb::add(b, loc, base, j))), type);
+  Scalar load(OpBuilder &b, Location loc, unsigned operand, RowAt j) const {
+    if (gpu)
+      return gpu->load(b, loc, operand, *j.element, type);
+    return convert(Scalar(b, loc, loadFlat(kernel, b, loc, operand, kb::add(b, loc, base, j.index))), type);
   }
-  Scalar parameter(OpBuilder &b, Location loc, unsigned operand, Value j) const {
-    return convert(Scalar(b, loc, kernel.load(b, loc, operand, {j})), type);
+  Scalar parameter(OpBuilder &b, Location loc, unsigned operand, RowAt j) const {
+    if (gpu)
+      return gpu->parameter(b, loc, operand, *j.element, type);
+    return convert(Scalar(b, loc, kernel.load(b, loc, operand, {j.index})), type);
   }
-  Scalar mean(OpBuilder &b, Location loc, function_ref<Scalar(OpBuilder &, Location, Value)> term) const {
-    Value sum = KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, size), kb::constant(b, loc, type, 0),
-                                    [&](OpBuilder &b, Location l, Value j, Value acc) {
-                                      return KernelBuilder::addReassoc(b, l, acc, term(b, l, j).value());
-                                    });
+  Scalar mean(OpBuilder &b, Location loc, Term term) const {
+    Value sum = gpu ? gpu->sum(b, loc, type, term)
+                    : KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, size), kb::constant(b, loc, type, 0),
+                                          [&](OpBuilder &b, Location l, Value j, Value acc) {
+                                            return KernelBuilder::addReassoc(b, l, acc, term(b, l, j).value());
+                                          });
     return Scalar(b, loc, sum) / static_cast<double>(size);
   }
-  void store(OpBuilder &b, Location loc, function_ref<Scalar(OpBuilder &, Location, Value)> value) const {
+  void store(OpBuilder &b, Location loc, Term value) const {
+    if (gpu)
+      return gpu->store(b, loc, 0, value);
     KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, size), [&](OpBuilder &b, Location l, Value j) {
       storeFlat(kernel, b, l, convert(value(b, l, j), element).value(), 0, kb::add(b, l, base, j));
     });
   }
+  /// Stores one number of the row to result i.
+  void storeNumber(OpBuilder &b, Location loc, Scalar x, unsigned i) const {
+    if (!gpu)
+      return kernel.store(b, loc, x.value(), i, {index});
+    gpu->once(b, loc, [&](OpBuilder &b, Location l) { kernel.store(b, l, x.value(), i, {index}); });
+  }
 };
 } // namespace
+
+static void overRows(KernelBuilder &kernel, RankedTensorType x, int64_t axis,
+                     function_ref<void(OpBuilder &, Location, const Row &)> body) {
+  int64_t rows = rowCount(x, axis), size = rowSize(x, axis);
+  if (kernel.target() == KernelTarget::Host)
+    return kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) { body(b, loc, Row(kernel, b, loc, ivs[0], size)); });
+  RowLayout layout{rows, size, rows * size, elementBytes(x.getElementType())};
+  emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
+    body(b, loc, Row(kernel, b, loc, row.index(), size, &row));
+  });
+}
 
 void LayerNormOp::emitKernel(KernelBuilder &kernel) {
   RankedTensorType x = tensorType(getX());
   bool center = getCenter();
   unsigned scale = 1, bias = getScale() ? 2 : 1;
-  kernel.parallel({rowCount(x, getAxis())}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    Row row(kernel, b, loc, ivs[0], rowSize(x, getAxis()));
+  overRows(kernel, x, getAxis(), [&](OpBuilder &b, Location loc, const Row &row) {
     Scalar mean(b, loc, kb::constant(b, loc, row.type, 0));
     if (center)
-      mean = row.mean(b, loc, [&](OpBuilder &b, Location l, Value j) { return row.load(b, l, 0, j); });
-    Scalar variance = row.mean(b, loc, [&](OpBuilder &b, Location l, Value j) {
+      mean = row.mean(b, loc, [&](OpBuilder &b, Location l, RowAt j) { return row.load(b, l, 0, j); });
+    Scalar variance = row.mean(b, loc, [&](OpBuilder &b, Location l, RowAt j) {
       Scalar d = row.load(b, l, 0, j) - Scalar(b, l, mean.value());
       return d * d;
     });
     Scalar inverse = 1.0 / sqrt(variance + getEpsilon().convertToDouble());
-    kernel.store(b, loc, mean.value(), 1, {ivs[0]});
-    kernel.store(b, loc, inverse.value(), 2, {ivs[0]});
-    row.store(b, loc, [&](OpBuilder &b, Location l, Value j) {
+    row.storeNumber(b, loc, mean, 1);
+    row.storeNumber(b, loc, inverse, 2);
+    row.store(b, loc, [&](OpBuilder &b, Location l, RowAt j) {
       Scalar y = (row.load(b, l, 0, j) - Scalar(b, l, mean.value())) * Scalar(b, l, inverse.value());
       if (getScale())
         y = y * row.parameter(b, l, scale, j);
@@ -106,21 +133,20 @@ void LayerNormOp::emitKernel(KernelBuilder &kernel) {
 
 void LayerNormGradOp::emitKernel(KernelBuilder &kernel) {
   RankedTensorType x = tensorType(getX());
-  kernel.parallel({rowCount(x, getAxis())}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    Row row(kernel, b, loc, ivs[0], rowSize(x, getAxis()));
-    Value mean = kernel.load(b, loc, 1, {ivs[0]}), inverse = kernel.load(b, loc, 2, {ivs[0]});
-    auto hat = [&](OpBuilder &b, Location l, Value j) {
+  overRows(kernel, x, getAxis(), [&](OpBuilder &b, Location loc, const Row &row) {
+    Value mean = kernel.load(b, loc, 1, {row.index}), inverse = kernel.load(b, loc, 2, {row.index});
+    auto hat = [&](OpBuilder &b, Location l, RowAt j) {
       return (row.load(b, l, 0, j) - Scalar(b, l, mean)) * Scalar(b, l, inverse);
     };
-    auto scaled = [&](OpBuilder &b, Location l, Value j) {
+    auto scaled = [&](OpBuilder &b, Location l, RowAt j) {
       Scalar g = row.load(b, l, 3, j);
       return getScale() ? g * row.parameter(b, l, 4, j) : g;
     };
     Scalar first(b, loc, kb::constant(b, loc, row.type, 0));
     if (getCenter())
       first = row.mean(b, loc, scaled);
-    Scalar second = row.mean(b, loc, [&](OpBuilder &b, Location l, Value j) { return scaled(b, l, j) * hat(b, l, j); });
-    row.store(b, loc, [&](OpBuilder &b, Location l, Value j) {
+    Scalar second = row.mean(b, loc, [&](OpBuilder &b, Location l, RowAt j) { return scaled(b, l, j) * hat(b, l, j); });
+    row.store(b, loc, [&](OpBuilder &b, Location l, RowAt j) {
       Scalar centered = scaled(b, l, j) - Scalar(b, l, first.value()) - hat(b, l, j) * Scalar(b, l, second.value());
       return Scalar(b, l, inverse) * centered;
     });
@@ -129,49 +155,73 @@ void LayerNormGradOp::emitKernel(KernelBuilder &kernel) {
 
 /// Columns in a block, and into how many parts the rows are cut: functions of the shape alone.
 static constexpr int64_t blockColumns = 128;
-static int64_t rowParts(RankedTensorType type, int64_t axis) {
-  return std::clamp<int64_t>(rowCount(type, axis) / 64, 1, 16);
+static int64_t rowParts(RankedTensorType type, int64_t axis, KernelTarget target) {
+  int64_t rows = rowCount(type, axis);
+  if (target == KernelTarget::Host)
+    return std::clamp<int64_t>(rows / 64, 1, 16);
+  // A thread has a column of a part: enough of them, and rows for each.
+  return std::clamp<int64_t>(std::min(rows / 32, 32768 / std::max<int64_t>(rowSize(type, axis), 1)), 1, 128);
 }
 
-SmallVector<int64_t> LayerNormParamGradOp::getWorkspaceBytes(KernelTarget) {
+SmallVector<int64_t> LayerNormParamGradOp::getWorkspaceBytes(KernelTarget target) {
   RankedTensorType x = tensorType(getX());
-  int64_t bytes = rowParts(x, getAxis()) * rowSize(x, getAxis()) * elementBytes(computeType(x.getElementType()));
+  int64_t bytes = rowParts(x, getAxis(), target) * rowSize(x, getAxis()) * elementBytes(computeType(x.getElementType()));
   return {bytes, bytes};
 }
 
-/// Blocks of columns accumulate over a part of the rows in the workspace; a second nest adds the parts in order.
+/// Blocks of columns accumulate over a part of the rows in the workspace, on a GPU each column in a thread; a second nest adds the parts
+/// in order.
 void LayerNormParamGradOp::emitKernel(KernelBuilder &kernel) {
   RankedTensorType x = tensorType(getX());
-  int64_t rows = rowCount(x, getAxis()), size = rowSize(x, getAxis()), parts = rowParts(x, getAxis());
+  int64_t rows = rowCount(x, getAxis()), size = rowSize(x, getAxis()), parts = rowParts(x, getAxis(), kernel.target());
   int64_t perPart = (rows + parts - 1) / parts, blocks = (size + blockColumns - 1) / blockColumns;
   Type element = kernel.resultElementType(0), type = computeType(element);
   auto sums = [&](OpBuilder &b) {
     return std::pair(kernel.workspace(b, 0, {parts, size}, type), kernel.workspace(b, 1, {parts, size}, type));
   };
-  kernel.parallel({parts * blocks}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    SmallVector<Value> at = kb::delinearize(b, loc, ivs[0], {parts, blocks});
-    auto [scales, biases] = sums(b);
-    auto end = [&](Value lo, int64_t count, int64_t limit) {
-      return kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, count)), kb::idx(b, loc, limit));
-    };
-    Value firstRow = kb::mul(b, loc, at[0], kb::idx(b, loc, perPart)), lastRow = end(firstRow, perPart, rows);
-    Value lo = kb::mul(b, loc, at[1], kb::idx(b, loc, blockColumns)), hi = end(lo, blockColumns, size);
-    KernelBuilder::loop(b, loc, lo, hi, [&](OpBuilder &b, Location l, Value j) {
-      Value zero = kb::constant(b, l, type, 0);
-      storeWorkspace(b, l, zero, scales, {at[0], j});
-      storeWorkspace(b, l, zero, biases, {at[0], j});
+  auto terms = [&](OpBuilder &b, Location l, const Row &row, Value mean, Value inverse, Value j) {
+    Scalar g = row.load(b, l, 3, j);
+    return std::pair(g * ((row.load(b, l, 0, j) - Scalar(b, l, mean)) * Scalar(b, l, inverse)), g);
+  };
+  if (kernel.target() == KernelTarget::Gpu)
+    kernel.parallel({parts, size}, [&](OpBuilder &b, Location loc, ValueRange at) {
+      auto [scales, biases] = sums(b);
+      Value firstRow = kb::mul(b, loc, at[0], kb::idx(b, loc, perPart));
+      Value lastRow = kb::min(b, loc, kb::add(b, loc, firstRow, kb::idx(b, loc, perPart)), kb::idx(b, loc, rows));
+      Value zero = kb::constant(b, loc, type, 0);
+      SmallVector<Value> totals = foldMany(b, loc, {{firstRow, lastRow}}, {zero, zero}, [&](OpBuilder &b, Location l, ValueRange r, ValueRange accs) {
+        Row row(kernel, b, l, r[0], size);
+        auto [scale, bias] = terms(b, l, row, kernel.load(b, l, 1, r), kernel.load(b, l, 2, r), at[1]);
+        return SmallVector<Value>{kb::add(b, l, accs[0], scale.value()), kb::add(b, l, accs[1], bias.value())};
+      });
+      storeWorkspace(b, loc, totals[0], scales, at);
+      storeWorkspace(b, loc, totals[1], biases, at);
     });
-    KernelBuilder::loop(b, loc, firstRow, lastRow, [&](OpBuilder &b, Location l, Value r) {
-      Row row(kernel, b, l, r, size);
-      Value mean = kernel.load(b, l, 1, {r}), inverse = kernel.load(b, l, 2, {r});
-      KernelBuilder::loop(b, l, lo, hi, [&](OpBuilder &b, Location l, Value j) {
-        Scalar hat = (row.load(b, l, 0, j) - Scalar(b, l, mean)) * Scalar(b, l, inverse), g = row.load(b, l, 3, j);
-        Scalar scale(b, l, loadWorkspace(b, l, scales, {at[0], j})), bias(b, l, loadWorkspace(b, l, biases, {at[0], j}));
-        storeWorkspace(b, l, (scale + g * hat).value(), scales, {at[0], j});
-        storeWorkspace(b, l, (bias + g).value(), biases, {at[0], j});
+  else
+    kernel.parallel({parts * blocks}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+      SmallVector<Value> at = kb::delinearize(b, loc, ivs[0], {parts, blocks});
+      auto [scales, biases] = sums(b);
+      auto end = [&](Value lo, int64_t count, int64_t limit) {
+        return kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, count)), kb::idx(b, loc, limit));
+      };
+      Value firstRow = kb::mul(b, loc, at[0], kb::idx(b, loc, perPart)), lastRow = end(firstRow, perPart, rows);
+      Value lo = kb::mul(b, loc, at[1], kb::idx(b, loc, blockColumns)), hi = end(lo, blockColumns, size);
+      KernelBuilder::loop(b, loc, lo, hi, [&](OpBuilder &b, Location l, Value j) {
+        Value zero = kb::constant(b, l, type, 0);
+        storeWorkspace(b, l, zero, scales, {at[0], j});
+        storeWorkspace(b, l, zero, biases, {at[0], j});
+      });
+      KernelBuilder::loop(b, loc, firstRow, lastRow, [&](OpBuilder &b, Location l, Value r) {
+        Row row(kernel, b, l, r, size);
+        Value mean = kernel.load(b, l, 1, {r}), inverse = kernel.load(b, l, 2, {r});
+        KernelBuilder::loop(b, l, lo, hi, [&](OpBuilder &b, Location l, Value j) {
+          auto [scaleTerm, biasTerm] = terms(b, l, row, mean, inverse, j);
+          Scalar scale(b, l, loadWorkspace(b, l, scales, {at[0], j})), bias(b, l, loadWorkspace(b, l, biases, {at[0], j}));
+          storeWorkspace(b, l, (scale + scaleTerm).value(), scales, {at[0], j});
+          storeWorkspace(b, l, (bias + biasTerm).value(), biases, {at[0], j});
+        });
       });
     });
-  });
   kernel.parallel({size}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
     auto [scales, biases] = sums(b);
     for (unsigned i : {0u, 1u}) {

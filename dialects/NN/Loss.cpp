@@ -1,6 +1,7 @@
 //===- Loss.cpp - kernels and gradients of the losses ---------------------------------------------------===//
 
 #include "dialects/NN/Loss.h"
+#include "dialects/NN/GpuRows.h"
 #include "dialects/NN/KernelSupport.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -97,22 +98,39 @@ Value LabelRow::weight(KernelBuilder &kernel, OpBuilder &b, Location loc, const 
   return select(Scalar(b, loc, valid), w, 0.0).value();
 }
 
-/// Loss and weight of every label into the workspaces, then their totals. `loss` computes the unweighted loss of a row.
+/// The classes of each label, on a GPU, where they are neighbours: nullopt where an iteration a label reads what it needs.
+static std::optional<RowLayout> classRows(KernelBuilder &kernel, int64_t axis) {
+  ArrayRef<int64_t> shape = kernel.operandShape(0);
+  if (kernel.target() != KernelTarget::Gpu || numElements(shape.drop_front(axis + 1)) != 1)
+    return std::nullopt;
+  int64_t elements = numElements(shape);
+  return RowLayout{elements / std::max<int64_t>(shape[axis], 1), shape[axis], elements, elementBytes(kernel.operandElementType(0))};
+}
+
+/// Loss and weight of every label into the workspaces, then their totals. `loss` computes the unweighted loss of a row; where it reads
+/// all classes, `layout` says so.
 static void
-emitClassLoss(KernelBuilder &kernel, const LabelOperands &operands,
-              function_ref<Value(OpBuilder &, Location, const LabelRow &, Type)> loss) {
+emitClassLoss(KernelBuilder &kernel, const LabelOperands &operands, const std::optional<RowLayout> &layout,
+              function_ref<Value(OpBuilder &, Location, const LabelRow &, Type, GpuRow *)> loss) {
   Type type = kernel.resultElementType(0);
   int64_t rows = numElements(kernel.operandShape(operands.labels));
-  kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    LabelRow row(kernel, b, loc, ivs[0], operands);
+  auto body = [&](OpBuilder &b, Location loc, Value index, GpuRow *gpu) {
+    LabelRow row(kernel, b, loc, index, operands);
     Scalar weight(b, loc, row.weight(kernel, b, loc, operands, type));
-    Scalar value(b, loc, loss(b, loc, row, type));
+    Scalar value(b, loc, loss(b, loc, row, type, gpu));
     // A label outside the classes must not go unnoticed: it poisons the sum.
     value = select(Scalar(b, loc, row.inside), value, std::numeric_limits<double>::quiet_NaN());
     value = select(Scalar(b, loc, row.valid), value * weight, 0.0);
-    storeWorkspace(b, loc, value.value(), kernel.workspace(b, 0, {rows}, type), ivs);
-    storeWorkspace(b, loc, weight.value(), kernel.workspace(b, 1, {rows}, type), ivs);
-  });
+    auto store = [&](OpBuilder &b, Location l) {
+      storeWorkspace(b, l, value.value(), kernel.workspace(b, 0, {rows}, type), {index});
+      storeWorkspace(b, l, weight.value(), kernel.workspace(b, 1, {rows}, type), {index});
+    };
+    gpu ? gpu->once(b, loc, store) : store(b, loc);
+  };
+  if (layout)
+    emitGpuRows(kernel, *layout, [&](OpBuilder &b, Location loc, GpuRow &row) { body(b, loc, row.index(), &row); });
+  else
+    kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) { body(b, loc, ivs[0], nullptr); });
   storeTotal(kernel, 0, rows);
   storeTotal(kernel, 1, rows);
 }
@@ -146,9 +164,10 @@ int64_t SoftmaxCrossEntropyOp::getFlops() { return 4 * tensorType(getX()).getNum
 
 void SoftmaxCrossEntropyOp::emitKernel(KernelBuilder &kernel) {
   int64_t axis = getClassAxis(), classes = numClasses(*this);
-  emitClassLoss(kernel, labelOperands(*this, classes),
-                [&](OpBuilder &b, Location loc, const LabelRow &row, Type type) {
-                  RowStatistics s = softmaxStatistics(kernel, b, loc, row.indices, axis, classes, type);
+  emitClassLoss(kernel, labelOperands(*this, classes), classRows(kernel, axis),
+                [&](OpBuilder &b, Location loc, const LabelRow &row, Type type, GpuRow *gpu) {
+                  RowStatistics s = gpu ? softmaxStatistics(*gpu, b, loc, type)
+                                        : softmaxStatistics(kernel, b, loc, row.indices, axis, classes, type);
                   Scalar x = classElement(kernel, b, loc, row.indices, axis, row.index, type);
                   return (x.with(s.max) - x + log(x.with(s.sum))).value();
                 });
@@ -168,6 +187,21 @@ void SoftmaxCrossEntropyGradOp::emitKernel(KernelBuilder &kernel) {
   int64_t axis = getClassAxis(), classes = numClasses(*this);
   LabelOperands operands = labelOperands(*this, classes);
   Type element = kernel.resultElementType(0), type = computeType(element);
+  if (auto layout = classRows(kernel, axis))
+    return emitGpuRows(kernel, *layout, [&](OpBuilder &b, Location loc, GpuRow &gpu) {
+      LabelRow row(kernel, b, loc, gpu.index(), operands);
+      Scalar g = convert(Scalar(b, loc, kernel.load(b, loc, 2, {kb::idx(b, loc, 0)})), type);
+      g = g * g.with(row.weight(kernel, b, loc, operands, type));
+      RowStatistics s = softmaxStatistics(gpu, b, loc, type);
+      Scalar scale = g / g.with(s.sum);
+      gpu.store(b, loc, 0, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+        Scalar x = gpu.load(b, l, 0, e, type);
+        Scalar p = exp(x - x.with(s.max)) * Scalar(b, l, scale.value());
+        Scalar hit(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, e.index, row.index));
+        p = select(hit, p - Scalar(b, l, g.value()), p);
+        return select(Scalar(b, l, row.valid), p, 0.0);
+      });
+    });
   kernel.parallel({numElements(kernel.operandShape(1))}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
     LabelRow row(kernel, b, loc, ivs[0], operands);
     Value lo = kb::idx(b, loc, 0), hi = kb::idx(b, loc, classes);
@@ -203,8 +237,8 @@ int64_t NllLossOp::getFlops() { return 2 * tensorType(getLabels()).getNumElement
 
 void NllLossOp::emitKernel(KernelBuilder &kernel) {
   int64_t axis = getClassAxis();
-  emitClassLoss(kernel, labelOperands(*this, numClasses(*this)),
-                [&](OpBuilder &b, Location loc, const LabelRow &row, Type type) {
+  emitClassLoss(kernel, labelOperands(*this, numClasses(*this)), std::nullopt,
+                [&](OpBuilder &b, Location loc, const LabelRow &row, Type type, GpuRow *) {
                   return (-classElement(kernel, b, loc, row.indices, axis, row.index, type)).value();
                 });
 }
@@ -269,22 +303,34 @@ void CountCorrectOp::emitKernel(KernelBuilder &kernel) {
   LabelOperands operands = labelOperands(*this, classes);
   Type type = computeType(kernel.operandElementType(0)), count = kernel.resultElementType(0);
   int64_t rows = numElements(kernel.operandShape(1));
-  kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    LabelRow row(kernel, b, loc, ivs[0], operands);
+  auto body = [&](OpBuilder &b, Location loc, Value index, GpuRow *gpu) {
+    LabelRow row(kernel, b, loc, index, operands);
     Scalar own = classElement(kernel, b, loc, row.indices, axis, row.index, type);
     // Correct when no class is larger and no earlier class is as large; a NaN in the row is never correct.
-    Value beaten = KernelBuilder::fold(
-        b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, classes), kb::constant(b, loc, b.getI32Type(), 0),
-        [&](OpBuilder &b, Location l, Value c, Value acc) {
-          Scalar x = classElement(kernel, b, l, row.indices, axis, c, type), mine(b, l, own.value());
-          Scalar earlier(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, c, row.index));
-          Scalar loses = !(x <= mine) | (earlier & (x == mine));
-          return arith::OrIOp::create(b, l, acc, arith::ExtUIOp::create(b, l, acc.getType(), loses.value())).getResult();
-        });
+    Value none = kb::constant(b, loc, b.getI32Type(), 0);
+    auto loses = [&](OpBuilder &b, Location l, Value c, Scalar x) -> Value {
+      Scalar mine(b, l, own.value()), earlier(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, c, row.index));
+      return arith::ExtUIOp::create(b, l, none.getType(), (!(x <= mine) | (earlier & (x == mine))).value());
+    };
+    auto either = [](OpBuilder &b, Location l, Value x, Value y) -> Value { return arith::OrIOp::create(b, l, x, y); };
+    Value beaten =
+        gpu ? gpu->reduce(b, loc, none, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+                return SmallVector<Value>{loses(b, l, e.index, gpu->load(b, l, 0, e, type))};
+              }, either)[0]
+            : KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, classes), none,
+                                  [&](OpBuilder &b, Location l, Value c, Value acc) {
+                                    return either(b, l, acc, loses(b, l, c, classElement(kernel, b, l, row.indices, axis, c, type)));
+                                  });
     Scalar correct = (Scalar(b, loc, beaten) == 0.0) & Scalar(b, loc, row.valid) & Scalar(b, loc, row.inside);
     Scalar one(b, loc, kb::constant(b, loc, count, 1));
-    storeWorkspace(b, loc, select(correct, one, 0.0).value(), kernel.workspace(b, 0, {rows}, count), ivs);
-  });
+    Value value = select(correct, one, 0.0).value();
+    auto store = [&](OpBuilder &b, Location l) { storeWorkspace(b, l, value, kernel.workspace(b, 0, {rows}, count), {index}); };
+    gpu ? gpu->once(b, loc, store) : store(b, loc);
+  };
+  if (auto layout = classRows(kernel, axis))
+    emitGpuRows(kernel, *layout, [&](OpBuilder &b, Location loc, GpuRow &row) { body(b, loc, row.index(), &row); });
+  else
+    kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) { body(b, loc, ivs[0], nullptr); });
   storeTotal(kernel, 0, rows);
 }
 
@@ -316,21 +362,32 @@ static void emitPointwiseLoss(KernelBuilder &kernel, bool masked, Scalar (*value
   int64_t elements = numElements(shape), parts = lossParts(elements), chunk = (elements + parts - 1) / parts;
   int64_t rowSize = shape.empty() ? 1 : elements / std::max<int64_t>(shape[0], 1);
   Type type = kernel.resultElementType(0);
-  kernel.parallel({parts}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    Value lo = kb::mul(b, loc, ivs[0], kb::idx(b, loc, chunk));
-    Value hi = kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, chunk)), kb::idx(b, loc, elements));
-    Value sum = KernelBuilder::fold(
-        b, loc, lo, hi, kb::constant(b, loc, type, 0), [&](OpBuilder &b, Location l, Value i, Value acc) {
-          SmallVector<Value> indices = kb::delinearize(b, l, i, shape);
-          Scalar x = convert(Scalar(b, l, kernel.load(b, l, 0, indices)), type);
-          Scalar t = convert(Scalar(b, l, kernel.load(b, l, 1, indices)), type);
-          Scalar loss = value(x, t);
-          if (masked) // what lies in a row that is not real may be anything
-            loss = select(Scalar(b, l, inValidRow(kernel, b, l, 2, i, rowSize)), loss, 0.0);
-          return KernelBuilder::addReassoc(b, l, acc, loss.value());
-        });
-    storeWorkspace(b, loc, sum, kernel.workspace(b, 0, {parts}, type), ivs);
-  });
+  auto term = [&](OpBuilder &b, Location l, Value i, Scalar x, Scalar t) {
+    Scalar loss = value(x, t);
+    if (masked) // what lies in a row that is not real may be anything
+      loss = select(Scalar(b, l, inValidRow(kernel, b, l, 2, i, rowSize)), loss, 0.0);
+    return loss;
+  };
+  if (kernel.target() == KernelTarget::Gpu && elements > 0)
+    emitGpuRows(kernel, cutIntoRows(elements, parts, elementBytes(kernel.operandElementType(0))), [&](OpBuilder &b, Location loc, GpuRow &row) {
+      Value sum = row.sum(b, loc, type, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+        return term(b, l, row.position(b, l, e), row.load(b, l, 0, e, type), row.load(b, l, 1, e, type));
+      });
+      row.once(b, loc, [&](OpBuilder &b, Location l) { storeWorkspace(b, l, sum, kernel.workspace(b, 0, {parts}, type), {row.index()}); });
+    });
+  else
+    kernel.parallel({parts}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+      Value lo = kb::mul(b, loc, ivs[0], kb::idx(b, loc, chunk));
+      Value hi = kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, chunk)), kb::idx(b, loc, elements));
+      Value sum = KernelBuilder::fold(
+          b, loc, lo, hi, kb::constant(b, loc, type, 0), [&](OpBuilder &b, Location l, Value i, Value acc) {
+            SmallVector<Value> indices = kb::delinearize(b, l, i, shape);
+            Scalar x = convert(Scalar(b, l, kernel.load(b, l, 0, indices)), type);
+            Scalar t = convert(Scalar(b, l, kernel.load(b, l, 1, indices)), type);
+            return KernelBuilder::addReassoc(b, l, acc, term(b, l, i, x, t).value());
+          });
+      storeWorkspace(b, loc, sum, kernel.workspace(b, 0, {parts}, type), ivs);
+    });
   storeTotal(kernel, 0, parts);
   kernel.parallel({1}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
     Value count = kb::idx(b, loc, elements);

@@ -2,6 +2,7 @@
 
 #include "dialects/NN/Norm.h"
 #include "dialects/NN/Fold.h"
+#include "dialects/NN/PlaneSums.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
@@ -195,6 +196,12 @@ static SmallVector<Value> channelIndices(ValueRange at, Value channel) {
 
 static Scalar invStd(Scalar variance, double epsilon) { return 1.0 / sqrt(variance + epsilon); }
 
+SmallVector<int64_t> BatchNormOp::getWorkspaceBytes(KernelTarget target) {
+  if (!getTraining() || !PlaneSums::pays(target, shapeOf(getX())))
+    return {};
+  return {PlaneSums(shapeOf(getX())).workspaceBytes(computeType(elementTypeOf(getUsedMean())))};
+}
+
 void BatchNormOp::emitKernel(KernelBuilder &kernel) {
   SmallVector<int64_t> shape(shapeOf(getX()));
   Access access{kernel, computeType(kernel.resultElementType(1))};
@@ -202,7 +209,21 @@ void BatchNormOp::emitKernel(KernelBuilder &kernel) {
   double count = tensorType(getX()).getNumElements() / shape[1];
   double epsilon = getEpsilon().convertToDouble(), momentum = getMomentum().convertToDouble();
   bool training = getTraining();
-  // Per channel: the statistics. The variance is a second pass over deviations: no cancellation.
+  bool planes = training && PlaneSums::pays(kernel.target(), shape);
+  PlaneSums sums(shape);
+  // An element of the channel, from which deviations are taken so that x is read once: their mean is small.
+  auto reference = [&](OpBuilder &b, Location loc, Value c) {
+    SmallVector<Value> at(shape.size(), kb::idx(b, loc, 0));
+    at[1] = c;
+    return access.load(b, loc, 0, at);
+  };
+  if (planes)
+    sums.emit(kernel, type, elementBytes(kernel.operandElementType(0)),
+              [&](OpBuilder &b, Location l, GpuRow &row, const GpuRow::Element &e, Value, Value c) {
+                Scalar deviation = row.load(b, l, 0, e, type) - reference(b, l, c);
+                return SmallVector<Value>{deviation.value(), (deviation * deviation).value()};
+              });
+  // Per channel: the statistics. Without planes, the variance is a second pass over deviations: no cancellation.
   kernel.parallel({shape[1]}, [&](OpBuilder &b, Location loc, ValueRange c) {
     Scalar runningMean = access.load(b, loc, 3, c), runningVariance = access.load(b, loc, 4, c);
     if (!training) {
@@ -211,6 +232,17 @@ void BatchNormOp::emitKernel(KernelBuilder &kernel) {
       access.store(runningMean, 3, c);
       access.store(runningVariance, 4, c);
       return;
+    }
+    auto finish = [&](Scalar mean, Scalar variance) {
+      access.store(mean, 1, c);
+      access.store(invStd(variance, epsilon), 2, c);
+      access.store(runningMean * momentum + mean * (1 - momentum), 3, c);
+      access.store(runningVariance * momentum + variance * (1 - momentum), 4, c);
+    };
+    if (planes) {
+      Scalar deviation = Scalar(b, loc, sums.total(kernel, b, loc, type, 0, c[0])) / count;
+      Scalar square = Scalar(b, loc, sums.total(kernel, b, loc, type, 1, c[0])) / count;
+      return finish(reference(b, loc, c[0]) + deviation, maximum(square - deviation * deviation, 0.0));
     }
     Bounds bounds = channelBounds(b, loc, shape);
     Value sum = sumBox(b, loc, bounds, {type}, [&](OpBuilder &b, Location l, ValueRange at) {
@@ -221,11 +253,7 @@ void BatchNormOp::emitKernel(KernelBuilder &kernel) {
       Scalar deviation = access.load(b, l, 0, channelIndices(at, c[0])) - Scalar(b, l, mean.value());
       return SmallVector<Value>{(deviation * deviation).value()};
     })[0];
-    Scalar variance = Scalar(b, loc, squares) / count;
-    access.store(mean, 1, c);
-    access.store(invStd(variance, epsilon), 2, c);
-    access.store(runningMean * momentum + mean * (1 - momentum), 3, c);
-    access.store(runningVariance * momentum + variance * (1 - momentum), 4, c);
+    finish(mean, Scalar(b, loc, squares) / count);
   });
   kernel.parallel(shape, [&](OpBuilder &b, Location loc, ValueRange ivs) {
     Value c = ivs[1];
@@ -236,13 +264,31 @@ void BatchNormOp::emitKernel(KernelBuilder &kernel) {
   });
 }
 
+SmallVector<int64_t> BatchNormGradOp::getWorkspaceBytes(KernelTarget target) {
+  if (!PlaneSums::pays(target, shapeOf(getX())))
+    return {};
+  return {PlaneSums(shapeOf(getX())).workspaceBytes(computeType(elementTypeOf(getMean())))};
+}
+
 void BatchNormGradOp::emitKernel(KernelBuilder &kernel) {
   SmallVector<int64_t> shape(shapeOf(getX()));
   Access access{kernel, computeType(kernel.operandElementType(2))};
   Type type = access.type;
   double count = tensorType(getX()).getNumElements() / shape[1];
+  bool planes = PlaneSums::pays(kernel.target(), shape);
+  PlaneSums planeSums(shape);
+  if (planes)
+    planeSums.emit(kernel, type, elementBytes(kernel.operandElementType(0)),
+                   [&](OpBuilder &b, Location l, GpuRow &row, const GpuRow::Element &e, Value, Value c) {
+                     Scalar dy = row.load(b, l, 4, e, type), deviation = row.load(b, l, 0, e, type) - access.load(b, l, 2, c);
+                     return SmallVector<Value>{dy.value(), (dy * deviation).value()};
+                   });
   kernel.parallel({shape[1]}, [&](OpBuilder &b, Location loc, ValueRange c) {
     Scalar mean = access.load(b, loc, 2, c), invstd = access.load(b, loc, 3, c);
+    if (planes) {
+      access.store(Scalar(b, loc, planeSums.total(kernel, b, loc, type, 1, c[0])) * invstd, 1, c);
+      return access.store(Scalar(b, loc, planeSums.total(kernel, b, loc, type, 0, c[0])), 2, c);
+    }
     auto sums =
         sumBox(b, loc, channelBounds(b, loc, shape), {type, type}, [&](OpBuilder &b, Location l, ValueRange at) {
           SmallVector<Value> indices = channelIndices(at, c[0]);
@@ -280,6 +326,13 @@ static SmallVector<Value> groupIndices(OpBuilder &b, Location loc, ValueRange at
   return indices;
 }
 
+/// The channel of an element of a group's row; a lane outside the row has the first one.
+static Value channelOf(OpBuilder &b, Location loc, const GpuRow::Element &e, Value group, int64_t perGroup, int64_t plane) {
+  Value inRow = e.inside ? Value(arith::SelectOp::create(b, loc, e.inside, e.index, kb::idx(b, loc, 0))) : e.index;
+  Value inGroup = b.createOrFold<arith::DivUIOp>(loc, inRow, kb::idx(b, loc, plane));
+  return kb::add(b, loc, kb::mul(b, loc, group, kb::idx(b, loc, perGroup)), inGroup);
+}
+
 void GroupNormOp::emitKernel(KernelBuilder &kernel) {
   SmallVector<int64_t> shape(shapeOf(getX()));
   Access access{kernel, kernel.resultElementType(1)};
@@ -287,6 +340,29 @@ void GroupNormOp::emitKernel(KernelBuilder &kernel) {
   int64_t groups = getGroups(), perGroup = shape[1] / groups;
   double count = tensorType(getX()).getNumElements() / (shape[0] * groups);
   double epsilon = getEpsilon().convertToDouble();
+  int64_t plane = numElements(ArrayRef(shape).drop_front(2)), rows = shape[0] * groups;
+  if (kernel.target() == KernelTarget::Gpu) {
+    RowLayout layout{rows, perGroup * plane, rows * perGroup * plane, elementBytes(kernel.operandElementType(0))};
+    return emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
+      SmallVector<Value> ng = kb::delinearize(b, loc, row.index(), {shape[0], groups});
+      auto x = [&](OpBuilder &b, Location l, const GpuRow::Element &e) { return row.load(b, l, 0, e, type); };
+      Scalar mean = Scalar(b, loc, row.sum(b, loc, type, x)) / count;
+      Value squares = row.sum(b, loc, type, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+        Scalar deviation = x(b, l, e) - Scalar(b, l, mean.value());
+        return deviation * deviation;
+      });
+      Scalar inverse = invStd(Scalar(b, loc, squares) / count, epsilon);
+      row.once(b, loc, [&](OpBuilder &b, Location l) {
+        access.store(Scalar(b, l, mean.value()), 1, ng);
+        access.store(Scalar(b, l, inverse.value()), 2, ng);
+      });
+      row.store(b, loc, 0, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+        Value c = channelOf(b, l, e, ng[1], perGroup, plane);
+        Scalar slope = Scalar(b, l, inverse.value()) * access.load(b, l, 1, c);
+        return (x(b, l, e) - Scalar(b, l, mean.value())) * slope + access.load(b, l, 2, c);
+      });
+    });
+  }
   kernel.parallel({shape[0], groups}, [&](OpBuilder &b, Location loc, ValueRange ng) {
     Bounds bounds = groupBounds(b, loc, shape, groups);
     Value sum = sumBox(b, loc, bounds, {type}, [&](OpBuilder &b, Location l, ValueRange at) {
@@ -310,7 +386,9 @@ void GroupNormOp::emitKernel(KernelBuilder &kernel) {
   });
 }
 
-SmallVector<int64_t> GroupNormGradOp::getWorkspaceBytes(KernelTarget) {
+SmallVector<int64_t> GroupNormGradOp::getWorkspaceBytes(KernelTarget target) {
+  if (PlaneSums::pays(target, shapeOf(getX())))
+    return {PlaneSums(shapeOf(getX()), /*partPerSample=*/true).workspaceBytes(elementTypeOf(getMean()))};
   return {2 * byteSize(getMean().getType())}; // two sums per sample and group
 }
 
@@ -327,6 +405,46 @@ void GroupNormGradOp::emitKernel(KernelBuilder &kernel) {
   auto groupOf = [&](OpBuilder &b, Location loc, ValueRange ivs) {
     return SmallVector<Value>{ivs[0], kb::div(b, loc, ivs[1], kb::idx(b, loc, perGroup))};
   };
+  if (PlaneSums::pays(kernel.target(), shape)) {
+    PlaneSums sums(shape, /*partPerSample=*/true);
+    int64_t plane = numElements(ArrayRef(shape).drop_front(2)), rows = shape[0] * groups;
+    sums.emit(kernel, type, elementBytes(kernel.operandElementType(0)),
+              [&](OpBuilder &b, Location l, GpuRow &row, const GpuRow::Element &e, Value sample, Value c) {
+                SmallVector<Value> ng{sample, kb::div(b, l, c, kb::idx(b, l, perGroup))};
+                Scalar dy = row.load(b, l, 4, e, type);
+                Scalar xhat = (row.load(b, l, 0, e, type) - access.load(b, l, 2, ng)) * access.load(b, l, 3, ng);
+                return SmallVector<Value>{dy.value(), (dy * xhat).value()};
+              });
+    kernel.parallel({shape[1]}, [&](OpBuilder &b, Location loc, ValueRange c) {
+      access.store(Scalar(b, loc, sums.total(kernel, b, loc, type, 1, c[0])), 1, c);
+      access.store(Scalar(b, loc, sums.total(kernel, b, loc, type, 0, c[0])), 2, c);
+    });
+    RowLayout layout{rows, perGroup * plane, rows * perGroup * plane, elementBytes(kernel.operandElementType(0))};
+    return emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
+      SmallVector<Value> ng = kb::delinearize(b, loc, row.index(), {shape[0], groups});
+      Scalar mean = access.load(b, loc, 2, ng), inverse = access.load(b, loc, 3, ng);
+      auto g = [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+        return row.load(b, l, 4, e, type) * access.load(b, l, 1, channelOf(b, l, e, ng[1], perGroup, plane));
+      };
+      auto xhat = [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+        return (row.load(b, l, 0, e, type) - Scalar(b, l, mean.value())) * Scalar(b, l, inverse.value());
+      };
+      Value zero = kb::constant(b, loc, type, 0);
+      SmallVector<Value> means = row.reduce(
+          b, loc, {zero, zero},
+          [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+            Scalar term = g(b, l, e);
+            return SmallVector<Value>{term.value(), (term * xhat(b, l, e)).value()};
+          },
+          [](OpBuilder &b, Location l, Value x, Value y) { return kb::add(b, l, x, y); });
+      for (Value &value : means)
+        value = (Scalar(b, loc, value) / count).value();
+      row.store(b, loc, 0, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+        Scalar centered = g(b, l, e) - Scalar(b, l, means[0]) - xhat(b, l, e) * Scalar(b, l, means[1]);
+        return Scalar(b, l, inverse.value()) * centered;
+      });
+    });
+  }
   // Per channel, before x or dy can be overwritten: dscale and dbias.
   kernel.parallel({shape[1]}, [&](OpBuilder &b, Location loc, ValueRange c) {
     auto sums =

@@ -38,6 +38,9 @@ def NN_BatchNormOp : NN_NormOp<"batch_norm", [DeclareOpInterfaceMethods<LibraryO
   let results = (outs NN_FloatTensor:$result, NN_FloatTensor:$used_mean, NN_FloatTensor:$used_invstd,
                       NN_FloatTensor:$new_mean, NN_FloatTensor:$new_variance);
   let assemblyFormat = "$x `,` $scale `,` $bias `,` $mean `,` $variance attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = [{
+    ::llvm::SmallVector<int64_t> getWorkspaceBytes(::gmc::KernelTarget target);
+  }];
 }
 
 def NN_BatchNormGradOp : NN_NormOp<"batch_norm_grad", [DeclareOpInterfaceMethods<LibraryOpInterface>]> {
@@ -57,6 +60,9 @@ def NN_BatchNormGradOp : NN_NormOp<"batch_norm_grad", [DeclareOpInterfaceMethods
                        NN_FloatTensor:$dy, DefaultValuedAttr<BoolAttr, "false">:$training);
   let results = (outs NN_FloatTensor:$dx, NN_FloatTensor:$dscale, NN_FloatTensor:$dbias);
   let assemblyFormat = "$x `,` $scale `,` $mean `,` $invstd `,` $dy attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = [{
+    ::llvm::SmallVector<int64_t> getWorkspaceBytes(::gmc::KernelTarget target);
+  }];
 }
 
 def NN_GroupNormOp : NN_NormOp<"group_norm"> {

@@ -1,4 +1,5 @@
 #include "dialects/NN/Optimizer.h"
+#include "dialects/NN/GpuRows.h"
 #include "dialects/NN/KernelSupport.h"
 #include "gmc/Abi.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -162,6 +163,13 @@ static void emitTotal(KernelBuilder &kernel, function_ref<Scalar(Scalar)> term) 
   Type type = kernel.resultElementType(0);
   int64_t elements = numElements(kernel.operandShape(0)), parts = normParts(elements);
   int64_t chunk = (elements + parts - 1) / parts;
+  if (kernel.target() == KernelTarget::Gpu && elements > 0) {
+    emitGpuRows(kernel, cutIntoRows(elements, parts, elementBytes(kernel.operandElementType(0))), [&](OpBuilder &b, Location loc, GpuRow &row) {
+      Value sum = row.sum(b, loc, type, [&](OpBuilder &b, Location l, const GpuRow::Element &e) { return term(row.load(b, l, 0, e, type)); });
+      row.once(b, loc, [&](OpBuilder &b, Location l) { storeWorkspace(b, l, sum, kernel.workspace(b, 0, {parts}, type), {row.index()}); });
+    });
+    return storeTotal(kernel, 0, parts);
+  }
   kernel.parallel({parts}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
     Value lo = kb::mul(b, loc, ivs[0], kb::idx(b, loc, chunk));
     Value hi = kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, chunk)), kb::idx(b, loc, elements));

@@ -2,16 +2,19 @@
 //
 // Neighbouring dimensions that are all reduced, or all kept, are one. When the innermost is reduced, an iteration makes one
 // element and its innermost loop is contiguous. When it is kept, an iteration on the host makes a block of elements, so
-// that the contiguous dimension is the inner loop; on a GPU it makes one, or neighbours (WidenGpuNests). When there are few elements
+// that the contiguous dimension is the inner loop; on a GPU it makes one, or neighbours (WidenGpuNests). Where the innermost
+// is reduced, groups of a GPU's threads make an element (GpuRows). When there are few elements
 // to make and much to read, the longest reduced dimension is cut into parts that iterations sum on their own; a second nest
 // combines them. How it is cut depends on the shape and the target alone.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
+#include "dialects/NN/GpuRows.h"
 #include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/Reduce.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/Support/MathExtras.h"
 #include <cmath>
 
 using namespace mlir;
@@ -29,6 +32,8 @@ constexpr int64_t blockColumns = 256;
 /// The same for a GPU, whose iterations are threads: enough of them to keep its memory busy, each with rows to add, and parts that the
 /// combining nest adds one after the other.
 constexpr int64_t enoughThreads = 32768, gpuPartRows = 32, gpuParts = 128;
+/// Groups of threads that are enough, and elements that each should have at least.
+constexpr int64_t enoughGroups = 1024, groupElements = 8192;
 /// Rows that the column form adds between a load and a store of its accumulators.
 constexpr int64_t rowsAtOnce = 4;
 
@@ -37,6 +42,9 @@ struct ReducePlan {
   SmallVector<bool> reduced;
   int64_t results = 1;
   int64_t splitDim = -1, parts = 1, chunk = 0; ///< the reduced dimension that is cut
+  /// For groups of a GPU's threads: how many pieces of neighbours an element is made of, and how many of them are a part's. A
+  /// single piece is cut at multiples of `chunk`.
+  int64_t pieces = 1, piecesAPart = 1;
 
   ReducePlan(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes, KernelTarget target) {
     int64_t total = 1;
@@ -67,6 +75,20 @@ struct ReducePlan {
       }
       return;
     }
+    if (target == KernelTarget::Gpu && splitDim >= 0) {
+      for (size_t d = 0; d + 1 < sizes.size(); ++d)
+        pieces *= reduced[d] ? sizes[d] : 1;
+      int64_t wanted = std::min({enoughGroups / std::max<int64_t>(results, 1), pieces * sizes.back() / groupElements, gpuParts});
+      piecesAPart = pieces;
+      if (wanted > 1 && pieces > 1) {
+        piecesAPart = (pieces + wanted - 1) / wanted;
+        parts = (pieces + piecesAPart - 1) / piecesAPart;
+      } else if (wanted > 1) {
+        chunk = llvm::alignTo((sizes.back() + wanted - 1) / wanted, 128);
+        parts = (sizes.back() + chunk - 1) / chunk;
+      }
+      return;
+    }
     int64_t iterations = columns() ? results / blockColumns : results;
     if (splitDim >= 0 && iterations < enoughIterations && total >= 4 * partElements) {
       int64_t wanted = std::min(total / partElements, enoughIterations / std::max<int64_t>(iterations, 1));
@@ -91,8 +113,11 @@ public:
 
   void emit() {
     // Blocks accumulate in the result (or workspace) itself, which must hold the accumulator's type.
+    bool gpu = kernel.target() == KernelTarget::Gpu && !plan.reduced.empty() && plan.reduced.back();
     bool blocks = plan.columns() && kernel.target() == KernelTarget::Host && (plan.parts > 1 || type == signless(element));
-    if (blocks)
+    if (gpu)
+      emitGroups();
+    else if (blocks)
       emitColumns();
     else
       emitRows();
@@ -167,6 +192,60 @@ private:
         storeWorkspace(b, loc, acc, partials(b, loc), {indices[0], at});
       else
         storeFinal(b, loc, acc, at);
+    });
+  }
+
+  /// A group of a GPU's threads makes an element, or a part of one, of pieces of neighbours.
+  void emitGroups() {
+    int64_t inner = plan.sizes.back();
+    bool cut = plan.parts > 1 && plan.pieces == 1; // the only piece, in parts
+    SmallVector<int64_t> outer;
+    for (size_t d = 0; d + 1 < plan.sizes.size(); ++d)
+      if (plan.reduced[d])
+        outer.push_back(plan.sizes[d]);
+    auto partAndElement = [this](OpBuilder &b, Location loc, Value row) { return kb::delinearize(b, loc, row, {plan.parts, plan.results}); };
+    auto pieceNumber = [=, this](OpBuilder &b, Location loc, Value row, Value piece) {
+      return kb::add(b, loc, kb::mul(b, loc, partAndElement(b, loc, row)[0], kb::idx(b, loc, plan.piecesAPart)), piece);
+    };
+    auto begin = [=, this](OpBuilder &b, Location loc, Value row) {
+      return kb::mul(b, loc, partAndElement(b, loc, row)[0], kb::idx(b, loc, plan.chunk));
+    };
+    RowLayout layout;
+    layout.rows = plan.parts * plan.results;
+    layout.size = cut ? plan.chunk : inner;
+    layout.elements = numElements(plan.sizes);
+    layout.elementBytes = elementBytes(kernel.operandElementType(0));
+    layout.pieces = cut ? 1 : plan.piecesAPart;
+    layout.base = [=, this](OpBuilder &b, Location loc, Value row, Value piece) {
+      SmallVector<Value> keptIndices = kb::delinearize(b, loc, partAndElement(b, loc, row)[1], kept), reducedIndices;
+      if (!outer.empty())
+        reducedIndices = kb::delinearize(b, loc, pieceNumber(b, loc, row, piece), outer);
+      reducedIndices.push_back(cut ? begin(b, loc, row) : kb::idx(b, loc, 0));
+      return kb::linearize(b, loc, interleave(keptIndices, reducedIndices), plan.sizes);
+    };
+    if (!cut && plan.pieces % plan.piecesAPart)
+      layout.exists = [=, this](OpBuilder &b, Location loc, Value row, Value piece) -> Value {
+        return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, pieceNumber(b, loc, row, piece), kb::idx(b, loc, plan.pieces));
+      };
+    if (cut && inner % plan.chunk)
+      layout.length = [=, this](OpBuilder &b, Location loc, Value row, Value) {
+        return kb::min(b, loc, kb::idx(b, loc, plan.chunk), kb::sub(b, loc, kb::idx(b, loc, inner), begin(b, loc, row)));
+      };
+    emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
+      auto term = [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+        Scalar x = row.load(b, l, 0, e, type);
+        return SmallVector<Value>{(r.sum && r.term ? r.term(x) : x).value()};
+      };
+      auto combine = [&](OpBuilder &b, Location l, Value x, Value y) {
+        return r.sum ? KernelBuilder::addReassoc(b, l, x, y) : r.step(Scalar(b, l, x), Scalar(b, l, y)).value();
+      };
+      Value acc = row.reduce(b, loc, init(b, loc), term, combine)[0];
+      row.once(b, loc, [&](OpBuilder &b, Location l) {
+        if (plan.parts > 1)
+          storeWorkspace(b, l, acc, partials(b, l), partAndElement(b, l, row.index()));
+        else
+          storeFinal(b, l, acc, row.index());
+      });
     });
   }
 

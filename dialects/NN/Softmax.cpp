@@ -1,6 +1,7 @@
 #include "dialects/NN/Softmax.h"
 #include "compiler/Import/OpImport.h"
 #include "dialects/NN/ElementwiseSupport.h"
+#include "dialects/NN/GpuRows.h"
 #include "dialects/NN/KernelSupport.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include <limits>
@@ -23,7 +24,7 @@ void registerSoftmaxOps(NNDialect *dialect) {
       >();
 }
 
-//===- Kernels: one iteration per row, loops along the axis -----------------------------------------------===//
+//===- Kernels: one iteration per row, loops along the axis; on a GPU a group of threads where rows are contiguous -===//
 
 namespace {
 /// A row along `axis` inside a kernel: element access and the loops over it.
@@ -32,17 +33,26 @@ struct AxisRow {
   SmallVector<Value> others;
   int64_t axis, size;
   Type element, type;
+  GpuRow *gpu = nullptr;
+  using Term = function_ref<Scalar(OpBuilder &, Location, RowAt)>;
 
-  Scalar load(OpBuilder &b, Location loc, unsigned operand, Value i) const {
-    return loadAlong(kernel, b, loc, operand, others, axis, i, type);
+  Scalar load(OpBuilder &b, Location loc, unsigned operand, RowAt i) const {
+    return gpu ? gpu->load(b, loc, operand, *i.element, type) : loadAlong(kernel, b, loc, operand, others, axis, i.index, type);
   }
-  Value sum(OpBuilder &b, Location loc, function_ref<Scalar(OpBuilder &, Location, Value)> term) const {
+  Value sum(OpBuilder &b, Location loc, Term term) const {
+    if (gpu)
+      return gpu->sum(b, loc, type, term);
     return KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, size), kb::constant(b, loc, type, 0),
                                [&](OpBuilder &b, Location l, Value i, Value acc) {
                                  return KernelBuilder::addReassoc(b, l, acc, term(b, l, i).value());
                                });
   }
-  void store(OpBuilder &b, Location loc, function_ref<Scalar(OpBuilder &, Location, Value)> value) const {
+  RowStatistics statistics(OpBuilder &b, Location loc) const {
+    return gpu ? softmaxStatistics(*gpu, b, loc, type) : softmaxStatistics(kernel, b, loc, others, axis, size, type);
+  }
+  void store(OpBuilder &b, Location loc, Term value) const {
+    if (gpu)
+      return gpu->store(b, loc, 0, value);
     KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, size), [&](OpBuilder &b, Location l, Value i) {
       SmallVector<Value> indices;
       insertIndex(indices, others, axis, i);
@@ -52,8 +62,9 @@ struct AxisRow {
 };
 } // namespace
 
-static void emitRows(KernelBuilder &kernel, int64_t axis,
-                     function_ref<void(OpBuilder &, Location, const AxisRow &)> body) {
+/// One iteration a row, on any target.
+static void emitIterations(KernelBuilder &kernel, int64_t axis,
+                           function_ref<void(OpBuilder &, Location, const AxisRow &)> body) {
   SmallVector<int64_t> shape(kernel.resultShape(0));
   int64_t size = shape[axis];
   shape.erase(shape.begin() + axis);
@@ -61,6 +72,22 @@ static void emitRows(KernelBuilder &kernel, int64_t axis,
   kernel.parallel({numElements(shape)}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
     body(b, loc, AxisRow{kernel, kb::delinearize(b, loc, ivs[0], shape), axis, size, element, computeType(element)});
   });
+}
+
+static void emitRows(KernelBuilder &kernel, int64_t axis,
+                     function_ref<void(OpBuilder &, Location, const AxisRow &)> body) {
+  SmallVector<int64_t> shape(kernel.resultShape(0));
+  int64_t size = shape[axis];
+  shape.erase(shape.begin() + axis);
+  Type element = kernel.resultElementType(0);
+  int64_t rows = numElements(shape);
+  if (kernel.target() == KernelTarget::Gpu && numElements(ArrayRef(shape).drop_front(axis)) == 1) {
+    RowLayout layout{rows, size, rows * size, elementBytes(element)};
+    return emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
+      body(b, loc, AxisRow{kernel, kb::delinearize(b, loc, row.index(), shape), axis, size, element, computeType(element), &row});
+    });
+  }
+  emitIterations(kernel, axis, body);
 }
 
 void SoftmaxOp::emitKernel(KernelBuilder &kernel) {
@@ -74,21 +101,21 @@ void SoftmaxOp::emitKernel(KernelBuilder &kernel) {
         insertIndex(indices, row.others, row.axis, i);
         return indices;
       };
-      Value sum = row.sum(b, loc, [&](OpBuilder &b, Location l, Value i) {
+      Value sum = row.sum(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
         Scalar x = row.load(b, l, 0, i), e = exp(x - x.with(max));
-        storeWorkspace(b, l, e.value(), result, at(b, l, i));
+        storeWorkspace(b, l, e.value(), result, at(b, l, i.index));
         return e;
       });
       Scalar scale = 1.0 / Scalar(b, loc, sum);
-      return row.store(b, loc, [&](OpBuilder &b, Location l, Value i) {
-        Scalar e(b, l, loadWorkspace(b, l, result, at(b, l, i)));
+      return row.store(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
+        Scalar e(b, l, loadWorkspace(b, l, result, at(b, l, i.index)));
         return e * e.with(scale.value());
       });
     }
-    RowStatistics s = softmaxStatistics(kernel, b, loc, row.others, row.axis, row.size, row.type);
+    RowStatistics s = row.statistics(b, loc);
     Scalar sum(b, loc, s.sum);
     Scalar scale = 1.0 / sum;
-    row.store(b, loc, [&](OpBuilder &b, Location l, Value i) {
+    row.store(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
       Scalar x = row.load(b, l, 0, i);
       return exp(x - x.with(s.max)) * x.with(scale.value());
     });
@@ -97,9 +124,9 @@ void SoftmaxOp::emitKernel(KernelBuilder &kernel) {
 
 void LogSoftmaxOp::emitKernel(KernelBuilder &kernel) {
   emitRows(kernel, getAxis(), [&](OpBuilder &b, Location loc, const AxisRow &row) {
-    RowStatistics s = softmaxStatistics(kernel, b, loc, row.others, row.axis, row.size, row.type);
+    RowStatistics s = row.statistics(b, loc);
     Scalar logSum = log(Scalar(b, loc, s.sum));
-    row.store(b, loc, [&](OpBuilder &b, Location l, Value i) {
+    row.store(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
       Scalar x = row.load(b, l, 0, i);
       return x - x.with(s.max) - x.with(logSum.value());
     });
@@ -107,15 +134,15 @@ void LogSoftmaxOp::emitKernel(KernelBuilder &kernel) {
 }
 
 void HardmaxOp::emitKernel(KernelBuilder &kernel) {
-  emitRows(kernel, getAxis(), [&](OpBuilder &b, Location loc, const AxisRow &row) {
+  emitIterations(kernel, getAxis(), [&](OpBuilder &b, Location loc, const AxisRow &row) {
     Value zero = kb::idx(b, loc, 0);
     Value best = KernelBuilder::fold(b, loc, zero, kb::idx(b, loc, row.size), zero,
                                      [&](OpBuilder &b, Location l, Value i, Value acc) {
                                        Scalar larger = row.load(b, l, 0, i) > row.load(b, l, 0, acc);
                                        return select(larger, Scalar(b, l, i), Scalar(b, l, acc)).value();
                                      });
-    row.store(b, loc, [&](OpBuilder &b, Location l, Value i) {
-      Scalar hit(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, i, best));
+    row.store(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
+      Scalar hit(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, i.index, best));
       return select(hit, Scalar(b, l, kb::constant(b, l, row.type, 1)), 0.0);
     });
   });
@@ -123,10 +150,10 @@ void HardmaxOp::emitKernel(KernelBuilder &kernel) {
 
 void SoftmaxGradOp::emitKernel(KernelBuilder &kernel) {
   emitRows(kernel, getAxis(), [&](OpBuilder &b, Location loc, const AxisRow &row) {
-    Value dot = row.sum(b, loc, [&](OpBuilder &b, Location l, Value i) {
+    Value dot = row.sum(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
       return row.load(b, l, 0, i) * row.load(b, l, 1, i);
     });
-    row.store(b, loc, [&](OpBuilder &b, Location l, Value i) {
+    row.store(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
       return row.load(b, l, 0, i) * (row.load(b, l, 1, i) - Scalar(b, l, dot));
     });
   });
@@ -134,8 +161,8 @@ void SoftmaxGradOp::emitKernel(KernelBuilder &kernel) {
 
 void LogSoftmaxGradOp::emitKernel(KernelBuilder &kernel) {
   emitRows(kernel, getAxis(), [&](OpBuilder &b, Location loc, const AxisRow &row) {
-    Value sum = row.sum(b, loc, [&](OpBuilder &b, Location l, Value i) { return row.load(b, l, 1, i); });
-    row.store(b, loc, [&](OpBuilder &b, Location l, Value i) {
+    Value sum = row.sum(b, loc, [&](OpBuilder &b, Location l, RowAt i) { return row.load(b, l, 1, i); });
+    row.store(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
       return row.load(b, l, 1, i) - exp(row.load(b, l, 0, i)) * Scalar(b, l, sum);
     });
   });

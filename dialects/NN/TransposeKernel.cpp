@@ -2,12 +2,14 @@
 //
 // Neighbouring dimensions that stay neighbours are one. Where the operand's last dimension stays last, rows are copied. Where it
 // does not, a host iteration moves a block by square tiles of vectors: whole cache lines are read and whole cache lines are
-// written, and between the two the elements change places in registers.
+// written, and between the two the elements change places in registers. A block of GPU threads moves a tile through shared memory,
+// whose rows are padded so that both its rows and its columns lie in different banks.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
 #include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/Movement.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/Support/MathExtras.h"
@@ -22,6 +24,8 @@ namespace {
 constexpr int64_t tileSize = 16;
 /// Rows and columns of a block: a few lines of each row of the operand, which its prefetcher fetches together.
 constexpr int64_t blockSize = 64;
+/// Threads for a block's tile on a GPU, also of blockSize rows and columns.
+constexpr int64_t gpuThreads = 256;
 
 /// The permutation of the merged dimensions.
 struct Merged {
@@ -85,9 +89,11 @@ public:
 
   void emit() {
     Type element = kernel.resultElementType(0);
-    bool tiles = kernel.target() == KernelTarget::Host && kernel.operandBuffer(0) && kernel.resultBuffer(0) &&
-                 element.getIntOrFloatBitWidth() >= 16 && rank > 1 && fast != rank - 1 && m.shape[fast] >= 4 &&
-                 m.shape[rank - 1] >= 4;
+    bool swaps = rank > 1 && fast != rank - 1 && m.shape[fast] >= 4 && m.shape[rank - 1] >= 4;
+    if (kernel.target() == KernelTarget::Gpu && swaps && element.getIntOrFloatBitWidth() >= 8)
+      return emitThroughShared(bufferElement(element));
+    bool tiles = swaps && kernel.target() == KernelTarget::Host && kernel.operandBuffer(0) && kernel.resultBuffer(0) &&
+                 element.getIntOrFloatBitWidth() >= 16;
     if (tiles)
       return emitTiles(VectorType::get({tileSize}, signless(element)));
     kernel.parallel(m.shape, [&](OpBuilder &b, Location loc, ValueRange ivs) {
@@ -160,6 +166,50 @@ private:
       };
       single({rows[0], rows[1]}, {columns[1], columns[2]});
       single({rows[1], rows[2]}, {columns[0], columns[2]});
+    });
+  }
+
+  void emitThroughShared(Type element) {
+    SmallVector<int64_t> extents(m.shape);
+    extents[fast] = llvm::divideCeil(m.shape[fast], blockSize);
+    extents[rank - 1] = llvm::divideCeil(m.shape[rank - 1], blockSize);
+    int64_t bytes = elementBytes(element);
+    kernel.cooperative({numElements(extents)}, gpuThreads, [&](OpBuilder &b, Location loc, ValueRange linear, const GpuBlock &block) {
+      SmallVector<Value> outer = kb::delinearize(b, loc, linear[0], extents);
+      Value row = kb::mul(b, loc, outer[fast], kb::idx(b, loc, blockSize));
+      Value column = kb::mul(b, loc, outer[rank - 1], kb::idx(b, loc, blockSize));
+      outer[fast] = row;
+      outer[rank - 1] = column;
+      Value source = offset(b, loc, outer, sourceStrides), target = offset(b, loc, outer, targetStrides);
+      Value tile = block.shared({blockSize, blockSize + std::max<int64_t>(4 / bytes, 1)}, element); // [column][row] of the result
+      // Vectors along the dimension `along`, the lines of the tile along `across`: what lies inside of both.
+      auto lines = [&](int64_t along, int64_t across, function_ref<void(OpBuilder &, Location, Value, Value, int64_t)> body) {
+        int64_t lanes = m.shape[along] % (16 / bytes) ? 1 : 16 / bytes, vectors = blockSize / lanes;
+        auto starts = [&](int64_t d) { return d == fast ? row : column; };
+        block.strided(b, loc, blockSize * vectors, [&](OpBuilder &b, Location l, Value i) {
+          SmallVector<Value> at = kb::delinearize(b, l, i, {blockSize, vectors});
+          at[1] = kb::mul(b, l, at[1], kb::idx(b, l, lanes));
+          auto inside = [&](int64_t d, Value position) -> Value {
+            return arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, kb::add(b, l, starts(d), position), kb::idx(b, l, m.shape[d]));
+          };
+          Value both = arith::AndIOp::create(b, l, inside(across, at[0]), inside(along, at[1]));
+          kb::when(b, l, both, [&](OpBuilder &b, Location l) { body(b, l, at[0], at[1], lanes); });
+        });
+      };
+      lines(fast, rank - 1, [&](OpBuilder &b, Location l, Value c, Value r, int64_t lanes) {
+        Value at = kb::add(b, l, kb::add(b, l, source, r), kb::mul(b, l, c, kb::idx(b, l, sourceStrides[rank - 1])));
+        SmallVector<Value> values = lanes > 1 ? kernel.loadNeighbours(b, l, 0, at, lanes) : SmallVector<Value>{loadFlat(kernel, b, l, 0, at)};
+        for (auto [k, value] : llvm::enumerate(values))
+          storeWorkspace(b, l, value, tile, {c, kb::add(b, l, r, kb::idx(b, l, k))});
+      });
+      block.barrier(b, loc);
+      lines(rank - 1, fast, [&](OpBuilder &b, Location l, Value r, Value c, int64_t lanes) {
+        Value at = kb::add(b, l, kb::add(b, l, target, c), kb::mul(b, l, r, kb::idx(b, l, targetStrides[fast])));
+        SmallVector<Value> values;
+        for (int64_t k = 0; k < lanes; ++k)
+          values.push_back(loadWorkspace(b, l, tile, {kb::add(b, l, c, kb::idx(b, l, k)), r}));
+        lanes > 1 ? kernel.storeNeighbours(b, l, values, 0, at) : storeFlat(kernel, b, l, values[0], 0, at);
+      });
     });
   }
 

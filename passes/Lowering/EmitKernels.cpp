@@ -87,6 +87,20 @@ public:
     }
   }
 
+  SmallVector<Value> loadNeighbours(OpBuilder &b, Location loc, unsigned i, Value first, int64_t count) override {
+    return readNeighbours(b, loc, op->getOperand(i), first, count, {}, {});
+  }
+
+  void storeNeighbours(OpBuilder &b, Location loc, ArrayRef<Value> values, unsigned i, Value first) override {
+    Value result = op->getResult(i);
+    for (auto [out, buffer] : llvm::zip(yielded, yieldedBuffers)) {
+      if (out == result)
+        kb::storeVectors(b, loc, values, buffer, first);
+      else if (isa<ScalarOpInterface>(out.getDefiningOp()) && out.getDefiningOp() != op && i == 0)
+        kb::storeVectors(b, loc, readNeighbours(b, loc, out, first, values.size(), result, values), buffer, first);
+    }
+  }
+
   bool storesPlainly(unsigned i) const override {
     return results[i] && (i > 0 || llvm::all_of(yielded, [&](Value v) { return v.getDefiningOp() == op; }));
   }
@@ -112,6 +126,44 @@ private:
       scalars.push_back(read(b, loc, operand, kb::broadcastIndices(b, loc, indices, nn::shapeOf(operand)), known,
                              knownValue));
     return cast<ScalarOpInterface>(producer).emitScalar(b, loc, scalars);
+  }
+
+  /// Elements `first`, first + 1, ... of `v`; what is of its shape is read as vectors, what broadcasts to it element by element.
+  SmallVector<Value> readNeighbours(OpBuilder &b, Location loc, Value v, Value first, int64_t count, Value known,
+                                    ArrayRef<Value> knownValues) {
+    if (known && v == known)
+      return SmallVector<Value>(knownValues);
+    auto it = buffers.find(v);
+    if (it != buffers.end() && elementBits(it->second) >= 8)
+      return kb::loadVectors(b, loc, it->second, first, count);
+    Operation *producer = it == buffers.end() ? v.getDefiningOp() : nullptr;
+    SmallVector<SmallVector<Value>> scalars(count);
+    SmallVector<Value> values;
+    for (int64_t k = 0; k < count; ++k) {
+      Value knownValue = known ? knownValues[k] : Value();
+      auto at = [&] { return kb::delinearize(b, loc, k ? kb::add(b, loc, first, kb::idx(b, loc, k)) : first, nn::shapeOf(v)); };
+      if (!producer || isa<nn::ConstantOp>(producer)) {
+        values.push_back(read(b, loc, v, at(), known, knownValue));
+        continue;
+      }
+      for (Value operand : producer->getOperands())
+        if (nn::shapeOf(operand) != nn::shapeOf(v))
+          scalars[k].push_back(read(b, loc, operand, kb::broadcastIndices(b, loc, at(), nn::shapeOf(operand)), known, knownValue));
+        else
+          scalars[k].push_back({});
+    }
+    if (!values.empty())
+      return values;
+    for (auto [position, operand] : llvm::enumerate(producer->getOperands()))
+      if (nn::shapeOf(operand) == nn::shapeOf(v))
+        for (auto [k, value] : llvm::enumerate(readNeighbours(b, loc, operand, first, count, known, knownValues)))
+          scalars[k][position] = value;
+    for (const SmallVector<Value> &operands : scalars)
+      values.push_back(cast<ScalarOpInterface>(producer).emitScalar(b, loc, operands));
+    return values;
+  }
+  static unsigned elementBits(Value buffer) {
+    return cast<MemRefType>(buffer.getType()).getElementType().getIntOrFloatBitWidth();
   }
 
   const DenseMap<Value, Value> &buffers;

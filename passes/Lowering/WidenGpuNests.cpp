@@ -1,21 +1,21 @@
 //===- WidenGpuNests.cpp - neighbouring iterations of a nest to one thread ------------------------------===//
 //
-// The address of every access is written as a linear function of the nest's indices and of what else it adds, of which only the
-// divisor is known (a row that was looked up, times the row's size). Iterations V * i to V * i + V - 1, of all dimensions as one, are a
-// group. An access is of neighbours where the trailing dimensions that a group stays in move it by one element each, and what
-// the others add is a multiple of V; it is common where they do not move it at all.
+// The address of every access is written as a linear function of the nest's indices and of what else it adds, of which
+// only the divisor is known (a row that was looked up, times the row's size). Iterations V * i to V * i + V - 1, of all
+// dimensions as one, are a group. An access is of neighbours where the trailing dimensions that a group stays in move
+// it by one element each, and what the others add is a multiple of V; it is common where they do not move it at all.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
 #include "passes/Lowering/WidenGpuNests.h"
 #include "dialects/Interfaces/KernelBuilder.h"
-#include "passes/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
+#include "passes/Passes.h"
 #include <numeric>
 
 using namespace mlir;
@@ -32,7 +32,8 @@ namespace {
 /// Bytes of the widest access of one thread.
 constexpr int64_t accessBytes = 16;
 
-/// sum(coefficients[d] * iv[d]) + constant + a multiple of `divisor` (0: nothing) that is a function of the indices in `depends`.
+/// sum(coefficients[d] * iv[d]) + constant + a multiple of `divisor` (0: nothing) that is a function of the indices in
+/// `depends`.
 struct Address {
   SmallVector<int64_t> coefficients;
   int64_t constant = 0, divisor = 0;
@@ -115,7 +116,8 @@ public:
   }
 
   static MemRefType bufferOf(Operation *op) {
-    return isa<memref::LoadOp>(op) ? cast<memref::LoadOp>(op).getMemRefType() : cast<memref::StoreOp>(op).getMemRefType();
+    return isa<memref::LoadOp>(op) ? cast<memref::LoadOp>(op).getMemRefType()
+                                   : cast<memref::StoreOp>(op).getMemRefType();
   }
 
   scf::ParallelOp nest;
@@ -177,7 +179,8 @@ private:
   }
 
   Address addressOf(Operation *op) {
-    OperandRange indices = isa<memref::LoadOp>(op) ? cast<memref::LoadOp>(op).getIndices() : cast<memref::StoreOp>(op).getIndices();
+    OperandRange indices =
+        isa<memref::LoadOp>(op) ? cast<memref::LoadOp>(op).getIndices() : cast<memref::StoreOp>(op).getIndices();
     Address sum = constantAddress(0);
     int64_t stride = 1;
     for (auto [index, size] : llvm::reverse(llvm::zip(indices, bufferOf(op).getShape()))) {
@@ -267,7 +270,8 @@ private:
   DenseMap<Value, Address> known;
 };
 
-/// Emits the body for a group: op after op, each for all lanes, so that what one lane reads comes before what any writes later.
+/// Emits the body for a group: op after op, each for all lanes, so that what one lane reads comes before what any
+/// writes later.
 class GroupEmitter {
 public:
   GroupEmitter(NestAnalysis &analysis, int64_t width) : a(analysis), width(width) {}
@@ -299,7 +303,8 @@ public:
         ivs = firstIvs;
         ivs.back() = kb::add(b, loc, firstIvs.back(), kb::idx(b, loc, k));
       } else {
-        llvm::append_range(ivs, kb::delinearize(b, loc, k ? kb::add(b, loc, position, kb::idx(b, loc, k)) : position, inner));
+        llvm::append_range(
+            ivs, kb::delinearize(b, loc, k ? kb::add(b, loc, position, kb::idx(b, loc, k)) : position, inner));
       }
       if (k == 0)
         firstIvs = ivs;
@@ -358,49 +363,29 @@ private:
       map.map(loop.getResults(), joint.getResults().slice(k * values, values));
   }
 
-  /// The buffer as one dimension, and where in it the group's first element is.
-  std::pair<Value, Value> place(OpBuilder &b, Operation &op, Value buffer, OperandRange indices, IRMapping &first) {
-    auto type = NestAnalysis::bufferOf(&op);
+  /// Where in its buffer the group's first element is.
+  Value position(OpBuilder &b, Operation &op, OperandRange indices, IRMapping &first) {
     Location loc = op.getLoc();
-    Value flat = first.lookupOrDefault(buffer);
-    if (type.getRank() != 1) {
-      auto one = MemRefType::get({type.getNumElements()}, type.getElementType(), AffineMap(), type.getMemorySpace());
-      flat = memref::ReinterpretCastOp::create(b, loc, one, flat, 0, one.getShape(), ArrayRef<int64_t>{1});
-    }
     if (auto offset = a.identity(&op))
-      return {flat, *offset ? kb::add(b, loc, start, kb::idx(b, loc, *offset)) : start};
+      return *offset ? kb::add(b, loc, start, kb::idx(b, loc, *offset)) : start;
     SmallVector<Value> at;
     for (Value index : indices)
       at.push_back(first.lookupOrDefault(index));
-    return {flat, kb::linearize(b, loc, at, type.getShape())};
-  }
-
-  /// Calls piece(index, first lane, type) for the vectors that an access of the group consists of.
-  template <typename Piece> void pieces(OpBuilder &b, Location loc, Type element, Value at, Piece piece) {
-    int64_t lanes = std::min(width, accessBytes / elementBytes(element));
-    for (int64_t k = 0; k < width; k += lanes)
-      piece(k ? kb::add(b, loc, at, kb::idx(b, loc, k)) : at, k, VectorType::get({lanes}, element),
-            llvm::Align(lanes * elementBytes(element)));
+    return kb::linearize(b, loc, at, NestAnalysis::bufferOf(&op).getShape());
   }
 
   void load(OpBuilder &b, memref::LoadOp op, MutableArrayRef<IRMapping> maps) {
-    auto [buffer, at] = place(b, *op, op.getMemRef(), op.getIndices(), maps[0]);
-    pieces(b, op.getLoc(), op.getType(), at, [&](Value index, int64_t first, VectorType type, llvm::Align alignment) {
-      Value loaded = vector::LoadOp::create(b, op.getLoc(), type, buffer, ValueRange{index}, false, alignment);
-      for (int64_t k = 0; k < type.getNumElements(); ++k)
-        maps[first + k].map(op.getResult(), vector::ExtractOp::create(b, op.getLoc(), loaded, k).getResult());
-    });
+    Value at = position(b, *op, op.getIndices(), maps[0]), buffer = maps[0].lookupOrDefault(op.getMemRef());
+    for (auto [map, value] : llvm::zip_equal(maps, kb::loadVectors(b, op.getLoc(), buffer, at, width)))
+      map.map(op.getResult(), value);
   }
 
   void store(OpBuilder &b, memref::StoreOp op, MutableArrayRef<IRMapping> maps) {
-    auto [buffer, at] = place(b, *op, op.getMemRef(), op.getIndices(), maps[0]);
-    pieces(b, op.getLoc(), op.getValue().getType(), at, [&](Value index, int64_t first, VectorType type, llvm::Align alignment) {
-      SmallVector<Value> elements;
-      for (int64_t k = 0; k < type.getNumElements(); ++k)
-        elements.push_back(maps[first + k].lookupOrDefault(op.getValue()));
-      Value all = vector::FromElementsOp::create(b, op.getLoc(), type, elements);
-      vector::StoreOp::create(b, op.getLoc(), all, buffer, ValueRange{index}, false, alignment);
-    });
+    Value at = position(b, *op, op.getIndices(), maps[0]), buffer = maps[0].lookupOrDefault(op.getMemRef());
+    SmallVector<Value> values;
+    for (IRMapping &map : maps)
+      values.push_back(map.lookupOrDefault(op.getValue()));
+    kb::storeVectors(b, op.getLoc(), values, buffer, at);
   }
 
   NestAnalysis &a;
@@ -418,21 +403,22 @@ void widen(scf::ParallelOp nest) {
   Location loc = nest.getLoc();
   int64_t groups = analysis.total / width, rest = analysis.total % width;
   Value zero = kb::idx(b, loc, 0), end = kb::idx(b, loc, groups + (rest > 0)), one = kb::idx(b, loc, 1);
-  scf::ParallelOp::create(b, loc, ValueRange{zero}, ValueRange{end}, ValueRange{one}, [&](OpBuilder &b, Location l, ValueRange i) {
-    Value start = kb::mul(b, l, i[0], kb::idx(b, l, width));
-    auto lanes = [&](int64_t count) {
-      return [&analysis, start, width, count](OpBuilder &b, Location l) {
-        GroupEmitter(analysis, width).emit(b, l, start, count);
-        scf::YieldOp::create(b, l);
-      };
-    };
-    if (!rest) {
-      GroupEmitter(analysis, width).emit(b, l, start, width);
-      return;
-    }
-    Value full = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, i[0], kb::idx(b, l, groups));
-    scf::IfOp::create(b, l, full, lanes(width), lanes(rest));
-  });
+  scf::ParallelOp::create(
+      b, loc, ValueRange{zero}, ValueRange{end}, ValueRange{one}, [&](OpBuilder &b, Location l, ValueRange i) {
+        Value start = kb::mul(b, l, i[0], kb::idx(b, l, width));
+        auto lanes = [&](int64_t count) {
+          return [&analysis, start, width, count](OpBuilder &b, Location l) {
+            GroupEmitter(analysis, width).emit(b, l, start, count);
+            scf::YieldOp::create(b, l);
+          };
+        };
+        if (!rest) {
+          GroupEmitter(analysis, width).emit(b, l, start, width);
+          return;
+        }
+        Value full = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, i[0], kb::idx(b, l, groups));
+        scf::IfOp::create(b, l, full, lanes(width), lanes(rest));
+      });
   nest.erase();
 }
 

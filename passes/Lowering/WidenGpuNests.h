@@ -6,10 +6,11 @@
 
 namespace gmc {
 
-/// Turns top-level nests of `kernel` (as emitKernel left it) whose iterations store neighbouring elements into nests of fewer
-/// iterations, each of which does what up to 16 neighbours did and accesses their elements as vectors of 16 bytes. Operands that
-/// broadcast are read once, or element by element where the neighbours lie in different rows. Nests for which that does not
-/// hold are left as they are. No iteration computes anything else, so that results are the same bits.
+/// Turns top-level nests of `kernel` (as emitKernel left it) whose iterations store neighbouring elements into nests of
+/// fewer iterations, each of which does what up to 16 neighbours did and accesses their elements as vectors of 16
+/// bytes. Operands that broadcast are read once, or element by element where the neighbours lie in different rows.
+/// Nests for which that does not hold are left as they are. No iteration computes anything else, so that results are
+/// the same bits.
 void widenGpuNests(mlir::func::FuncOp kernel);
 
 } // namespace gmc

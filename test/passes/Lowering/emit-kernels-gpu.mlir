@@ -64,3 +64,58 @@ func.func private @depthwise(%x: tensor<2x6x9x9xf32>, %dy: tensor<2x6x9x9xf32>) 
       dilations = array<i64: 1, 1>, group = 6 : i64} : (tensor<2x6x9x9xf32>, tensor<2x6x9x9xf32>) -> tensor<6x1x3x3xf32>
   return %0 : tensor<6x1x3x3xf32>
 }
+
+// Rows of 768: 64 threads, each with three vectors of the row that it loads once, for the maximum, the sum and the result.
+// CHECK-LABEL: func.func private @softmax_gpu
+// CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c512, {{.*}}) threads({{.*}}) in (%{{.*}} = %c64, {{.*}}) workgroup(%{{.*}} : memref<2xf32, 3>, %{{.*}} : memref<2xf32, 3>)
+// CHECK-COUNT-3: vector.load {{.*}} {alignment = 16 : i64} : memref<393216xf32>, vector<4xf32>
+// CHECK-NOT: {{vector|memref}}.load {{.*}}393216
+// CHECK-COUNT-5: nvvm.shfl.sync  bfly
+// CHECK: nvvm.barrier
+// CHECK-NOT: memref<393216xf32>, vector
+// CHECK-COUNT-5: nvvm.shfl.sync  bfly
+// CHECK-COUNT-3: vector.store {{.*}} {alignment = 16 : i64} : memref<393216xf32>, vector<4xf32>
+func.func private @softmax(%x: tensor<512x768xf32>) -> tensor<512x768xf32> attributes {plan.kernel} {
+  %0 = nn.softmax %x {axis = 1 : i64} : (tensor<512x768xf32>) -> tensor<512x768xf32>
+  return %0 : tensor<512x768xf32>
+}
+
+// Short rows: 16 lanes a row, eight rows a block; the row's statistics by its first lane.
+// CHECK-LABEL: func.func private @layer_norm_gpu
+// CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c5, {{.*}}) threads({{.*}}) in (%{{.*}} = %c128, {{.*}})
+// CHECK-COUNT-4: nvvm.shfl.sync  bfly
+// CHECK-NOT: nvvm.barrier
+// CHECK: vector.store
+func.func private @layer_norm(%x: tensor<40x64xf32>, %w: tensor<64xf32>) -> (tensor<40x64xf32>, tensor<40xf32>, tensor<40xf32>) attributes {plan.kernel} {
+  %y, %m, %i = nn.layer_norm %x scale %w {axis = 1 : i64} : (tensor<40x64xf32>, tensor<64xf32>) -> (tensor<40x64xf32>, tensor<40xf32>, tensor<40xf32>)
+  return %y, %m, %i : tensor<40x64xf32>, tensor<40xf32>, tensor<40xf32>
+}
+
+// Planes of a channel: a group of threads adds the channel in some of the samples, a second nest the parts.
+// CHECK-LABEL: func.func private @batch_norm_gpu
+// CHECK-SAME: memref<512xi8>
+// CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c64, {{.*}}) threads({{.*}}) in (%{{.*}} = %c1024, {{.*}})
+// CHECK-COUNT-4: vector.load {{.*}} : memref<1048576xf32>, vector<4xf32>
+// CHECK-NOT: vector.load
+// CHECK: scf.parallel
+// CHECK: scf.parallel {{.*}} to (%c16, %c4{{.*}}, %c128, %c128)
+func.func private @batch_norm(%x: tensor<16x4x128x128xf32>, %s: tensor<4xf32>, %b: tensor<4xf32>, %m: tensor<4xf32>, %v: tensor<4xf32>)
+    -> (tensor<16x4x128x128xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) attributes {plan.kernel} {
+  %0:5 = nn.batch_norm %x, %s, %b, %m, %v {training = true}
+      : (tensor<16x4x128x128xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>)
+      -> (tensor<16x4x128x128xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>)
+  return %0#0, %0#1, %0#2, %0#3, %0#4 : tensor<16x4x128x128xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
+}
+
+// A transposition goes through a tile in shared memory whose rows are padded.
+// CHECK-LABEL: func.func private @transpose_gpu
+// CHECK: gpu.launch {{.*}} workgroup(%[[TILE:.*]] : memref<64x65xf32, 3>)
+// CHECK: vector.load {{.*}} : memref<32768xf32>, vector<4xf32>
+// CHECK-COUNT-4: memref.store %{{.*}}, %[[TILE]]
+// CHECK: nvvm.barrier
+// CHECK-COUNT-4: memref.load %[[TILE]]
+// CHECK: vector.store {{.*}} : memref<32768xf32>, vector<4xf32>
+func.func private @transpose(%x: tensor<128x256xf32>) -> tensor<256x128xf32> attributes {plan.kernel} {
+  %0 = nn.transpose %x {perm = array<i64: 1, 0>} : (tensor<128x256xf32>) -> tensor<256x128xf32>
+  return %0 : tensor<256x128xf32>
+}

@@ -60,3 +60,21 @@ func.func @max_pool(%x: tensor<2x3x9x9xf32>) -> tensor<2x3x4x4xf32> {
       : (tensor<2x3x9x9xf32>) -> tensor<2x3x4x4xf32>
   return %0 : tensor<2x3x4x4xf32>
 }
+func.func @layer_norm(%x: tensor<7x101xf32>, %w: tensor<101xf32>, %g: tensor<7x101xf32>) -> (tensor<7x101xf32>, tensor<7x101xf32>, tensor<101xf32>) {
+  %y, %m, %i = nn.layer_norm %x scale %w {axis = 1 : i64} : (tensor<7x101xf32>, tensor<101xf32>) -> (tensor<7x101xf32>, tensor<7xf32>, tensor<7xf32>)
+  %d = nn.layer_norm_grad %x, %m, %i, %g scale %w {axis = 1 : i64}
+      : (tensor<7x101xf32>, tensor<7xf32>, tensor<7xf32>, tensor<7x101xf32>, tensor<101xf32>) -> tensor<7x101xf32>
+  %p, %q = nn.layer_norm_param_grad %x, %m, %i, %g {axis = 1 : i64}
+      : (tensor<7x101xf32>, tensor<7xf32>, tensor<7xf32>, tensor<7x101xf32>) -> (tensor<101xf32>, tensor<101xf32>)
+  return %y, %d, %p : tensor<7x101xf32>, tensor<7x101xf32>, tensor<101xf32>
+}
+func.func @batch_norm(%x: tensor<5x3x7x7xf32>, %s: tensor<3xf32>) -> tensor<5x3x7x7xf32> {
+  %0:5 = nn.batch_norm %x, %s, %s, %s, %s {training = true} : (tensor<5x3x7x7xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>)
+      -> (tensor<5x3x7x7xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>)
+  return %0#0 : tensor<5x3x7x7xf32>
+}
+func.func @long_row(%x: tensor<1x20001xf32>, %y: tensor<1x20001xf32>) -> (tensor<1x20001xf32>, tensor<1xf32>) {
+  %0 = nn.softmax %x {axis = 1 : i64} : (tensor<1x20001xf32>) -> tensor<1x20001xf32>
+  %1, %2 = nn.mse_loss %x, %y : (tensor<1x20001xf32>, tensor<1x20001xf32>) -> (tensor<1xf32>, tensor<1xf32>)
+  return %0, %1 : tensor<1x20001xf32>, tensor<1xf32>
+}

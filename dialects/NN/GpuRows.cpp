@@ -1,0 +1,307 @@
+//===- GpuRows.cpp - rows that groups of GPU threads read, reduce and write -----------------------------===//
+
+#include "dialects/NN/GpuRows.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+
+namespace gmc::nn {
+
+namespace {
+
+/// Chunks that a thread keeps: 16 registers an operand of 4-byte elements.
+constexpr int64_t keptChunks = 4;
+/// Chunks of a row above which a whole block has it.
+constexpr int64_t warpChunks = 128;
+/// Threads of a block whose warps have rows of their own.
+constexpr int64_t blockThreads = 128;
+
+int64_t lanesOf(const RowLayout &layout) { return std::max<int64_t>(16 / layout.elementBytes, 1); }
+bool isAligned(const RowLayout &layout) { return !layout.length && layout.size % lanesOf(layout) == 0; }
+/// Chunks that a piece can touch.
+int64_t chunksOf(const RowLayout &layout) {
+  int64_t lanes = lanesOf(layout);
+  return isAligned(layout) ? layout.size / lanes : (layout.size + 2 * lanes - 2) / lanes;
+}
+
+Value both(OpBuilder &b, Location loc, Value x, Value y) {
+  return !x ? y : !y ? x : b.createOrFold<arith::AndIOp>(loc, x, y);
+}
+Value less(OpBuilder &b, Location loc, Value x, Value y) {
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, x, y);
+}
+
+} // namespace
+
+RowLayout cutIntoRows(int64_t elements, int64_t rows, int64_t elementBytes) {
+  RowLayout layout;
+  layout.rows = rows;
+  // Whole cache lines, so that two rows share no chunk.
+  layout.size = llvm::alignTo(llvm::divideCeil(elements, rows), 128);
+  layout.elements = elements;
+  layout.elementBytes = elementBytes;
+  if (elements == layout.size * rows)
+    return layout;
+  int64_t size = layout.size;
+  layout.base = [=](OpBuilder &b, Location loc, Value row, Value) {
+    return kb::min(b, loc, kb::mul(b, loc, row, kb::idx(b, loc, size)), kb::idx(b, loc, elements));
+  };
+  layout.length = [=](OpBuilder &b, Location loc, Value row, Value) {
+    Value begin = kb::min(b, loc, kb::mul(b, loc, row, kb::idx(b, loc, size)), kb::idx(b, loc, elements));
+    return kb::min(b, loc, kb::idx(b, loc, size), kb::sub(b, loc, kb::idx(b, loc, elements), begin));
+  };
+  return layout;
+}
+
+/// `lanes` neighbours in the buffers, from a multiple of `lanes` on.
+struct GpuRow::Chunk {
+  Value first;     ///< position of the first one
+  Value inRow;     ///< number of the first one in its piece, where rows are aligned
+  Value present;   ///< has elements of the row; null: certainly
+  Value base, end; ///< of the piece, where rows are not aligned
+  SmallVector<Element> elements;
+  DenseMap<unsigned, SmallVector<Value>> operands, parameters;
+};
+
+GpuRow::GpuRow(KernelBuilder &kernel, const RowLayout &layout, const GpuBlock &block)
+    : kernel(kernel), layout(layout), block(block) {}
+GpuRow::~GpuRow() = default;
+
+std::pair<int64_t, int64_t> GpuRow::threads(const RowLayout &layout) {
+  int64_t chunks = chunksOf(layout) * layout.pieces;
+  if (chunks > warpChunks) {
+    int64_t count =
+        std::clamp<int64_t>(llvm::alignTo(llvm::divideCeil(chunks, keptChunks), 32), 64, GpuBlock::maxThreads);
+    return {count, count};
+  }
+  int64_t count = std::min<int64_t>(GpuBlock::warpSize, llvm::PowerOf2Ceil(std::max<int64_t>(chunks, 1)));
+  return {count, std::min<int64_t>(blockThreads, llvm::alignTo(count * layout.rows, 32))};
+}
+
+void GpuRow::place(OpBuilder &b, Location loc, Value blockIndex) {
+  auto [sharing, inBlock] = threads(layout);
+  if (sharing == inBlock) {
+    row = blockIndex;
+    lane = block.thread();
+    return;
+  }
+  int64_t groups = inBlock / sharing;
+  Value size = kb::idx(b, loc, sharing);
+  lane = b.createOrFold<arith::RemUIOp>(loc, block.thread(), size);
+  Value group = b.createOrFold<arith::DivUIOp>(loc, block.thread(), size);
+  row = kb::add(b, loc, kb::mul(b, loc, blockIndex, kb::idx(b, loc, groups)), group);
+  if (layout.rows % groups) {
+    active = less(b, loc, row, kb::idx(b, loc, layout.rows));
+    row = kb::min(b, loc, row, kb::idx(b, loc, layout.rows - 1));
+  }
+}
+
+std::unique_ptr<GpuRow::Chunk> GpuRow::chunk(OpBuilder &b, Location loc, Value number, bool certain) {
+  int64_t lanes = lanesOf(layout), perPiece = chunksOf(layout);
+  auto made = std::make_unique<Chunk>();
+  Value width = kb::idx(b, loc, lanes), piece, inPiece = number;
+  made->present = active;
+  if (!certain)
+    made->present = both(b, loc, active, less(b, loc, number, kb::idx(b, loc, perPiece * layout.pieces)));
+  if (layout.pieces > 1) {
+    Value size = kb::idx(b, loc, perPiece);
+    piece = kb::div(b, loc, number, size);
+    inPiece = kb::rem(b, loc, number, size);
+  } else if (layout.base || layout.exists || layout.length) {
+    piece = kb::idx(b, loc, 0);
+  }
+  if (layout.exists)
+    made->present = both(b, loc, made->present, layout.exists(b, loc, row, piece));
+  Value base = layout.base ? layout.base(b, loc, row, piece) : kb::mul(b, loc, row, kb::idx(b, loc, layout.size));
+  Value offset = kb::mul(b, loc, inPiece, width);
+  if (isAligned(layout)) {
+    made->first = kb::add(b, loc, base, offset);
+    made->inRow = offset;
+    for (int64_t k = 0; k < lanes; ++k)
+      made->elements.push_back({made.get(), k, kb::add(b, loc, offset, kb::idx(b, loc, k)), made->present});
+    return made;
+  }
+  made->base = base;
+  made->end = kb::add(b, loc, base, layout.length ? layout.length(b, loc, row, piece) : kb::idx(b, loc, layout.size));
+  Value start = kb::mul(b, loc, b.createOrFold<arith::DivUIOp>(loc, base, width), width);
+  made->first = kb::add(b, loc, start, offset);
+  Value exists = made->present;
+  made->present = both(b, loc, exists, less(b, loc, made->first, made->end));
+  for (int64_t k = 0; k < lanes; ++k) {
+    Value at = kb::add(b, loc, made->first, kb::idx(b, loc, k));
+    Value inside = both(b, loc, exists, kb::inRange(b, loc, at, base, made->end));
+    made->elements.push_back({made.get(), k, kb::sub(b, loc, at, base), inside});
+  }
+  return made;
+}
+
+/// Runs `body` for every chunk of this thread: one after the other where they are kept, in a loop where they are too
+/// many.
+void GpuRow::over(OpBuilder &b, Location loc, SmallVectorImpl<Value> &accumulators,
+                  function_ref<void(OpBuilder &, Location, Chunk &, SmallVectorImpl<Value> &)> body) {
+  int64_t sharing = threads(layout).first, chunks = chunksOf(layout) * layout.pieces,
+          slots = llvm::divideCeil(chunks, sharing);
+  if (slots <= keptChunks) {
+    for (int64_t slot = 0; slot < slots; ++slot) {
+      if (slot == static_cast<int64_t>(kept.size())) {
+        Value number = kb::add(b, loc, lane, kb::idx(b, loc, slot * sharing));
+        kept.push_back(chunk(b, loc, number, (slot + 1) * sharing <= chunks));
+      }
+      body(b, loc, *kept[slot], accumulators);
+    }
+    return;
+  }
+  auto loop = scf::ForOp::create(b, loc, lane, kb::idx(b, loc, chunks), kb::idx(b, loc, sharing), accumulators,
+                                 [&](OpBuilder &b, Location l, Value number, ValueRange before) {
+                                   SmallVector<Value> values(before);
+                                   body(b, l, *chunk(b, l, number, /*certain=*/true), values);
+                                   scf::YieldOp::create(b, l, values);
+                                 });
+  llvm::copy(loop.getResults(), accumulators.begin());
+}
+
+/// `lanes` elements of operand i from `first` on; zeros where the chunk has none of the row.
+SmallVector<Value> GpuRow::read(OpBuilder &b, Location loc, unsigned i, const Chunk &from, Value first, bool shared) {
+  int64_t lanes = lanesOf(layout);
+  bool mayEnd = !shared && layout.elements % lanes;
+  auto whole = [&](OpBuilder &b, Location l) { return kernel.loadNeighbours(b, l, i, first, lanes); };
+  if (!from.present && !mayEnd)
+    return whole(b, loc);
+  auto zero = [&](OpBuilder &b, Location l) -> Value {
+    Type type = bufferElement(kernel.operandElementType(i));
+    return isa<FloatType>(type) ? kb::constant(b, l, type, 0) : arith::ConstantOp::create(b, l, b.getZeroAttr(type));
+  };
+  auto inBuffer = [&](OpBuilder &b, Location l) -> SmallVector<Value> {
+    if (!mayEnd)
+      return whole(b, l);
+    // The last chunk of the buffer: element by element.
+    Value fits = less(b, l, first, kb::idx(b, l, layout.elements / lanes * lanes));
+    auto choice = scf::IfOp::create(
+        b, l, fits, [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, whole(b, l)); },
+        [&](OpBuilder &b, Location l) {
+          SmallVector<Value> values;
+          for (int64_t k = 0; k < lanes; ++k) {
+            if (k >= layout.elements % lanes) {
+              values.push_back(zero(b, l));
+              continue;
+            }
+            Value at = kb::add(b, l, first, kb::idx(b, l, k));
+            values.push_back(kernel.load(b, l, i, kb::delinearize(b, l, at, kernel.operandShape(i))));
+          }
+          scf::YieldOp::create(b, l, values);
+        });
+    return choice.getResults();
+  };
+  if (!from.present)
+    return inBuffer(b, loc);
+  auto choice = scf::IfOp::create(
+      b, loc, from.present, [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, inBuffer(b, l)); },
+      [&](OpBuilder &b, Location l) {
+        SmallVector<Value> zeros;
+        for (int64_t k = 0; k < lanes; ++k)
+          zeros.push_back(zero(b, l));
+        scf::YieldOp::create(b, l, zeros);
+      });
+  return choice.getResults();
+}
+
+Scalar GpuRow::load(OpBuilder &b, Location loc, unsigned i, const Element &e, Type type) {
+  SmallVector<Value> &values = e.chunk->operands[i];
+  if (values.empty())
+    values = read(b, loc, i, *e.chunk, e.chunk->first, /*shared=*/false);
+  return convert(Scalar(b, loc, values[e.lane]), type);
+}
+
+Scalar GpuRow::parameter(OpBuilder &b, Location loc, unsigned i, const Element &e, Type type) {
+  SmallVector<Value> &values = e.chunk->parameters[i];
+  if (values.empty() && isAligned(layout))
+    values = read(b, loc, i, *e.chunk, e.chunk->inRow, /*shared=*/true);
+  if (values.empty())
+    for (const Element &each : e.chunk->elements) {
+      Value at = arith::SelectOp::create(b, loc, each.inside, each.index, kb::idx(b, loc, 0));
+      values.push_back(kernel.load(b, loc, i, kb::delinearize(b, loc, at, kernel.operandShape(i))));
+    }
+  return convert(Scalar(b, loc, values[e.lane]), type);
+}
+
+Value GpuRow::position(OpBuilder &b, Location loc, const Element &e) {
+  return kb::add(b, loc, e.chunk->first, kb::idx(b, loc, e.lane));
+}
+
+SmallVector<Value> GpuRow::reduce(OpBuilder &b, Location loc, ValueRange inits, Terms terms,
+                                  GpuBlock::Combine combine) {
+  SmallVector<Value> results(inits);
+  over(b, loc, results, [&](OpBuilder &b, Location l, Chunk &chunk, SmallVectorImpl<Value> &accumulators) {
+    for (const Element &e : chunk.elements)
+      for (auto [acc, init, term] : llvm::zip(accumulators, inits, terms(b, l, e))) {
+        if (e.inside)
+          term = arith::SelectOp::create(b, l, e.inside, term, init);
+        acc = combine(b, l, acc, term);
+      }
+  });
+  int64_t sharing = threads(layout).first;
+  for (Value &result : results) {
+    if (sharing > GpuBlock::warpSize)
+      result = block.blockReduce(b, loc, result, combine);
+    else if (sharing > 1)
+      result = block.warpReduce(b, loc, result, combine, sharing);
+  }
+  return results;
+}
+
+Value GpuRow::sum(OpBuilder &b, Location loc, Type type, Term term) {
+  return reduce(
+      b, loc, kb::constant(b, loc, type, 0),
+      [&](OpBuilder &b, Location l, const Element &e) { return SmallVector<Value>{term(b, l, e).value()}; },
+      [](OpBuilder &b, Location l, Value x, Value y) { return kb::add(b, l, x, y); })[0];
+}
+
+void GpuRow::store(OpBuilder &b, Location loc, unsigned i, Term value) {
+  SmallVector<Value> none;
+  over(b, loc, none, [&](OpBuilder &b, Location l, Chunk &chunk, SmallVectorImpl<Value> &) {
+    SmallVector<Value> values;
+    for (const Element &e : chunk.elements)
+      values.push_back(convert(value(b, l, e), bufferElement(kernel.resultElementType(i))).value());
+    auto whole = [&](OpBuilder &b, Location l) { kernel.storeNeighbours(b, l, values, i, chunk.first); };
+    if (isAligned(layout))
+      return chunk.present ? kb::when(b, l, chunk.present, whole) : whole(b, l);
+    Value inside = both(b, l, chunk.elements.front().inside, chunk.elements.back().inside);
+    scf::IfOp::create(
+        b, l, inside,
+        [&](OpBuilder &b, Location l) {
+          whole(b, l);
+          scf::YieldOp::create(b, l);
+        },
+        [&](OpBuilder &b, Location l) {
+          for (auto [e, each] : llvm::zip(chunk.elements, values)) {
+            Value at = position(b, l, e);
+            kb::when(b, l, e.inside, [&](OpBuilder &b, Location l) {
+              kernel.store(b, l, each, i, kb::delinearize(b, l, at, kernel.resultShape(i)));
+            });
+          }
+          scf::YieldOp::create(b, l);
+        });
+  });
+}
+
+void GpuRow::once(OpBuilder &b, Location loc, function_ref<void(OpBuilder &, Location)> body) {
+  Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane, kb::idx(b, loc, 0));
+  kb::when(b, loc, both(b, loc, active, first), body);
+}
+
+void emitGpuRows(KernelBuilder &kernel, const RowLayout &layout,
+                 function_ref<void(OpBuilder &, Location, GpuRow &)> body) {
+  if (layout.rows == 0 || layout.size == 0)
+    return;
+  auto [sharing, inBlock] = GpuRow::threads(layout);
+  int64_t blocks = llvm::divideCeil(layout.rows, inBlock / sharing);
+  kernel.cooperative({blocks}, inBlock, [&](OpBuilder &b, Location loc, ValueRange at, const GpuBlock &block) {
+    GpuRow row(kernel, layout, block);
+    row.place(b, loc, at[0]);
+    body(b, loc, row);
+  });
+}
+
+} // namespace gmc::nn

@@ -1,0 +1,245 @@
+// The GPU's kernels that memory bounds, as the sim target runs them, against the host's: rows, columns, planes, losses,
+// updates, over sizes that take every path: part of a warp, a block, rows too long to be kept, rows that begin inside
+// of 16 bytes.
+#include "compiler/Codegen/Jit.h"
+#include "dialects/NN/NN.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Parser/Parser.h"
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+
+using namespace mlir;
+
+namespace {
+
+class GpuMemoryBoundTest : public ::testing::Test {
+protected:
+  GpuMemoryBoundTest() {
+    context.loadDialect<gmc::nn::NNDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect,
+                        memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
+  }
+
+  static float wide(uint16_t bits) {
+    uint32_t all = static_cast<uint32_t>(bits) << 16;
+    float x;
+    std::memcpy(&x, &all, 4);
+    return x;
+  }
+
+  /// Element `i` of argument `a`, in [-2, 2); integers are labels below `labels`, one of them -100.
+  static float number(unsigned a, size_t i) {
+    return static_cast<float>((i * 2654435761u + a * 40503u) % 4096) / 1024.f - 2;
+  }
+
+  std::vector<float> elements(const char *data, Type type) {
+    std::vector<float> values;
+    auto shaped = cast<ShapedType>(type);
+    for (int64_t i = 0; i < shaped.getNumElements(); ++i)
+      if (shaped.getElementType().isBF16())
+        values.push_back(wide(reinterpret_cast<const uint16_t *>(data)[i]));
+      else
+        values.push_back(reinterpret_cast<const float *>(data)[i]);
+    return values;
+  }
+
+  /// Runs `body` of a function with these arguments and results on both targets: each number of sim's must be the
+  /// host's.
+  void compare(const std::string &arguments, const std::string &results, const std::string &body,
+               double tolerance = 2e-5, int64_t labels = 1) {
+    std::string text = "func.func @f(" + arguments + ") -> (" + results + ") {\n" + body + "}";
+    SCOPED_TRACE(text);
+    auto module = parseSourceString<ModuleOp>(text, &context);
+    ASSERT_TRUE(module);
+    auto function = *module->getOps<func::FuncOp>().begin();
+    std::vector<std::vector<char>> out[2];
+    for (bool sim : {false, true}) {
+      gmc::JitOptions options;
+      options.threads = 2;
+      options.sim = sim;
+      auto program = gmc::JitProgram::compile(function, options);
+      ASSERT_TRUE(bool(program)) << llvm::toString(program.takeError());
+      for (unsigned a = 0; a < (*program)->numArguments(); ++a) {
+        Type element = cast<ShapedType>(function.getArgumentTypes()[a]).getElementType();
+        std::vector<char> data((*program)->argumentBytes(a));
+        for (size_t i = 0; i * gmc::elementBytes(element) < data.size(); ++i)
+          if (element.isF32()) {
+            reinterpret_cast<float *>(data.data())[i] = number(a, i);
+          } else if (element.isBF16()) {
+            float x = number(a, i);
+            std::memcpy(&data[2 * i], reinterpret_cast<char *>(&x) + 2, 2);
+          } else {
+            reinterpret_cast<int64_t *>(data.data())[i] = i % 7 == 3 ? -100 : static_cast<int64_t>(i * 13 % labels);
+          }
+        (*program)->setArgument(a, data.data(), data.size());
+      }
+      (*program)->run();
+      for (unsigned r = 0; r < (*program)->numResults(); ++r) {
+        out[sim].emplace_back((*program)->resultBytes(r));
+        (*program)->getResult(r, out[sim].back().data());
+      }
+    }
+    for (auto [r, type] : llvm::enumerate(function.getResultTypes())) {
+      std::vector<float> host = elements(out[0][r].data(), type), sim = elements(out[1][r].data(), type);
+      double scale = 1e-3;
+      for (float x : host)
+        scale = std::max<double>(scale, std::abs(x));
+      for (size_t i = 0; i < host.size(); ++i)
+        ASSERT_NEAR(sim[i], host[i], tolerance * scale) << "result " << r << ", element " << i;
+    }
+  }
+
+  static std::string tensor(std::initializer_list<int64_t> shape, const char *element = "f32") {
+    std::string text = "tensor<";
+    for (int64_t d : shape)
+      text += std::to_string(d) + "x";
+    return text + element + ">";
+  }
+
+  MLIRContext context;
+};
+
+constexpr int64_t rowSizes[] = {1, 3, 10, 64, 101, 129, 768, 1000, 4099, 20001};
+
+TEST_F(GpuMemoryBoundTest, SoftmaxAndItsGradient) {
+  for (int64_t size : rowSizes)
+    for (const char *op : {"softmax", "log_softmax"}) {
+      std::string t = tensor({5, size}), name = op;
+      compare("%x: " + t + ", %g: " + t, t + ", " + t,
+              " %y = nn." + name + " %x {axis = 1 : i64} : (" + t + ") -> " + t + "\n %d = nn." + name +
+                  "_grad %y, %g {axis = 1 : i64} : (" + t + ", " + t + ") -> " + t + "\n return %y, %d : " + t + ", " +
+                  t + "\n");
+    }
+  std::string t = tensor({6, 200}, "bf16"), column = tensor({6, 12, 5});
+  compare("%x: " + t, t, " %y = nn.softmax %x {axis = 1 : i64} : (" + t + ") -> " + t + "\n return %y : " + t + "\n",
+          1e-2);
+  compare("%x: " + column, column,
+          " %y = nn.softmax %x {axis = 1 : i64} : (" + column + ") -> " + column + "\n return %y : " + column + "\n");
+}
+
+TEST_F(GpuMemoryBoundTest, RowsReadThroughTheirNeighbours) {
+  // Producers are fused into the loads of a softmax, one of them broadcast; consumers into its stores.
+  for (int64_t size : {20, 33}) {
+    std::string t = tensor({9, size}), r = tensor({size});
+    compare("%x: " + t + ", %y: " + t + ", %r: " + r, t,
+            " %0 = nn.mul %x, %y : " + t + ", " + t + "\n %1 = nn.add %0, %r : " + t + ", " + r +
+                "\n %2 = nn.softmax %1 {axis = 1 : i64} : (" + t + ") -> " + t + "\n %3 = nn.sub %2, %r : " + t + ", " +
+                r + "\n return %3 : " + t + "\n");
+  }
+}
+
+TEST_F(GpuMemoryBoundTest, LayerNormAndItsGradients) {
+  for (int64_t size : rowSizes) {
+    if (size < 10)
+      continue; // variances near zero
+    std::string t = tensor({7, size}), r = tensor({size}), s = tensor({7});
+    compare("%x: " + t + ", %w: " + r + ", %b: " + r + ", %g: " + t,
+            t + ", " + s + ", " + s + ", " + t + ", " + r + ", " + r,
+            " %y, %m, %i = nn.layer_norm %x scale %w bias %b {axis = 1 : i64} : (" + t + ", " + r + ", " + r +
+                ") -> (" + t + ", " + s + ", " + s +
+                ")\n %d = nn.layer_norm_grad %x, %m, %i, %g scale %w {axis = 1 : i64} : (" + t + ", " + s + ", " + s +
+                ", " + t + ", " + r + ") -> " + t +
+                "\n %p, %q = nn.layer_norm_param_grad %x, %m, %i, %g {axis = 1 : i64} : (" + t + ", " + s + ", " + s +
+                ", " + t + ") -> (" + r + ", " + r + ")\n return %y, %m, %i, %d, %p, %q : " + t + ", " + s + ", " + s +
+                ", " + t + ", " + r + ", " + r + "\n",
+            5e-5);
+  }
+}
+
+TEST_F(GpuMemoryBoundTest, Losses) {
+  for (int64_t size : {2, 10, 64, 1001}) {
+    std::string t = tensor({37, size}), l = tensor({37}, "i64"), one = tensor({1});
+    compare("%x: " + t + ", %l: " + l + ", %g: " + one, one + ", " + one + ", " + t + ", " + one,
+            " %s, %n = nn.softmax_cross_entropy %x, %l {class_axis = 1 : i64} : (" + t + ", " + l + ") -> (" + one +
+                ", " + one + ")\n %d = nn.softmax_cross_entropy_grad %x, %l, %g {class_axis = 1 : i64} : (" + t + ", " +
+                l + ", " + one + ") -> " + t + "\n %c = nn.count_correct %x, %l {class_axis = 1 : i64} : (" + t + ", " +
+                l + ") -> " + one + "\n return %s, %n, %d, %c : " + one + ", " + one + ", " + t + ", " + one + "\n",
+            2e-5, size);
+  }
+  for (int64_t size : {5, 3001}) {
+    std::string t = tensor({3, size}), one = tensor({1});
+    compare("%x: " + t + ", %t: " + t, one + ", " + one,
+            " %s, %n = nn.mse_loss %x, %t : (" + t + ", " + t + ") -> (" + one + ", " + one +
+                ")\n return %s, %n : " + one + ", " + one + "\n");
+    compare("%x: " + t, one, " %s = nn.grad_norm_sq %x : " + t + "\n return %s : " + one + "\n");
+  }
+}
+
+TEST_F(GpuMemoryBoundTest, Reductions) {
+  struct Case {
+    std::vector<int64_t> shape, axes, out;
+  };
+  for (const Case &c : std::vector<Case>{{{6, 40}, {1}, {6}},
+                                         {{6, 41}, {1}, {6}},
+                                         {{300, 20}, {0}, {20}},
+                                         {{70, 33}, {0}, {33}},
+                                         {{8, 3, 7, 7}, {0, 2, 3}, {3}},
+                                         {{9, 4, 16, 16}, {0, 2, 3}, {4}},
+                                         {{50000}, {0}, {}},
+                                         {{2, 40003}, {1}, {2}},
+                                         {{5, 6, 7}, {0, 2}, {6}},
+                                         {{3, 600, 8}, {1}, {3, 8}}})
+    for (const char *op : {"sum", "mean", "max"}) {
+      auto list = [](const std::vector<int64_t> &values, const char *separator) {
+        std::string text;
+        for (int64_t v : values)
+          text += (text.empty() ? "" : separator) + std::to_string(v);
+        return text;
+      };
+      std::string from = "tensor<" + list(c.shape, "x") + "xf32>",
+                  to = c.out.empty() ? "tensor<f32>" : "tensor<" + list(c.out, "x") + "xf32>";
+      compare("%x: " + from, to,
+              std::string(" %y = nn.reduce_") + op + " %x {axes = array<i64: " + list(c.axes, ", ") + ">} : (" + from +
+                  ") -> " + to + "\n return %y : " + to + "\n",
+              1e-4);
+    }
+}
+
+TEST_F(GpuMemoryBoundTest, BatchAndGroupNorm) {
+  for (auto [n, c, h] : {std::tuple{4, 3, 8}, std::tuple{5, 2, 7}, std::tuple{64, 3, 12}, std::tuple{6, 4, 1}}) {
+    std::string t = tensor({n, c, h, h}), v = tensor({c});
+    compare("%x: " + t + ", %w: " + v + ", %b: " + v + ", %rm: " + v + ", %rv: " + v + ", %g: " + t,
+            t + ", " + v + ", " + v + ", " + v + ", " + v + ", " + t + ", " + v + ", " + v,
+            " %y, %m, %i, %nm, %nv = nn.batch_norm %x, %w, %b, %rm, %rv {training = true} : (" + t + ", " + v + ", " +
+                v + ", " + v + ", " + v + ") -> (" + t + ", " + v + ", " + v + ", " + v + ", " + v +
+                ")\n %d, %p, %q = nn.batch_norm_grad %x, %w, %m, %i, %g {training = true} : (" + t + ", " + v + ", " +
+                v + ", " + v + ", " + t + ") -> (" + t + ", " + v + ", " + v +
+                ")\n return %y, %m, %i, %nm, %nv, %d, %p, %q : " + t + ", " + v + ", " + v + ", " + v + ", " + v +
+                ", " + t + ", " + v + ", " + v + "\n",
+            5e-5);
+  }
+  for (auto [n, c, h] : {std::tuple{2, 4, 8}, std::tuple{3, 6, 5}}) {
+    std::string t = tensor({n, c, h, h}), v = tensor({c}), s = tensor({n, 2});
+    compare("%x: " + t + ", %w: " + v + ", %b: " + v + ", %g: " + t,
+            t + ", " + s + ", " + s + ", " + t + ", " + v + ", " + v,
+            " %y, %m, %i = nn.group_norm %x, %w, %b {groups = 2 : i64} : (" + t + ", " + v + ", " + v + ") -> (" + t +
+                ", " + s + ", " + s + ")\n %d, %p, %q = nn.group_norm_grad %x, %w, %m, %i, %g : (" + t + ", " + v +
+                ", " + s + ", " + s + ", " + t + ") -> (" + t + ", " + v + ", " + v +
+                ")\n return %y, %m, %i, %d, %p, %q : " + t + ", " + s + ", " + s + ", " + t + ", " + v + ", " + v +
+                "\n",
+            5e-5);
+  }
+}
+
+TEST_F(GpuMemoryBoundTest, Transposes) {
+  for (auto [r, c] : {std::pair{64, 96}, std::pair{33, 70}, std::pair{5, 130}, std::pair{2, 3}})
+    for (const char *element : {"f32", "bf16"}) {
+      std::string from = tensor({3, r, c}, element), to = tensor({3, c, r}, element),
+                  moved = tensor({c, 3, r}, element);
+      compare("%x: " + from, to,
+              " %y = nn.transpose %x {perm = array<i64: 0, 2, 1>} : (" + from + ") -> " + to + "\n return %y : " + to +
+                  "\n",
+              0);
+      compare("%x: " + from, moved,
+              " %y = nn.transpose %x {perm = array<i64: 2, 0, 1>} : (" + from + ") -> " + moved +
+                  "\n return %y : " + moved + "\n",
+              0);
+    }
+}
+
+} // namespace
