@@ -275,7 +275,8 @@ def DivideGpuKernelsPass : Pass<"divide-gpu-kernels", "::mlir::ModuleOp"> {
   let description = [{
     Splits every function with top-level nests into one function per nest, NAME_0, NAME_1, .... That of an scf.parallel takes the
     number of one iteration and computes it. That of a gpu.launch is what one thread does: ids are read from special registers,
-    buffers of the block are memref.global in address space 3.
+    buffers of the block are memref.global in address space 3. `plan.moves` says of each buffer which bytes the launch must read and
+    write: [argument, read, written].
 
     ```mlir
     gpu.launch blocks(%bx, %by, %bz) in (%gx = %c4, %gy = %c1, %gz = %c1)

@@ -8,6 +8,7 @@
 #include "compiler/Codegen/SimKernels.h"
 #include "gmc/DeviceImage.h"
 #include "passes/Lowering/DivideGpuKernels.h"
+#include "passes/Lowering/EmitKernels.h"
 #include "passes/Lowering/WidenGpuNests.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Bitcode/BitcodeReader.h"
@@ -70,6 +71,9 @@ static Function *wrapKernel(Function *body, const GpuLaunch &launch) {
   return kernel;
 }
 
+/// Bytes of a kernel's parameters that every architecture and version of PTX takes.
+static constexpr size_t kParameterBytes = 4096;
+
 /// The kernel of a launch, from the function that divideGpuKernel made of its nest.
 static Function *formKernel(Module &module, const GpuLaunch &launch) {
   Function *kernel = module.getFunction(launch.function);
@@ -96,6 +100,17 @@ static Error checkOperands(const ModelImage &image) {
           return failure("an operand of " + step.use.kernel + " is at offset " + Twine(offset) + ", not a multiple of " +
                          Twine(kOperandAlignment));
   return Error::success();
+}
+
+/// What a kernel is and which bytes it must move, for who reads the PTX: "// moves NAME CLASS r0:4096 w2:4096".
+static std::string describeTraffic(const GpuLaunch &launch, CostClass kind) {
+  static const char *const names[] = {"elementwise", "reduction", "matmul", "conv", "gather", "transpose"};
+  std::string text = (Twine("// moves ") + launch.function + " " + names[static_cast<int>(kind)]).str();
+  for (const BufferTraffic &t : launch.traffic)
+    for (auto [letter, bytes] : {std::pair("r", t.read), std::pair("w", t.written)})
+      if (bytes)
+        text += (Twine(" ") + letter + Twine(t.argument) + ":" + Twine(bytes)).str();
+  return text + "\n";
 }
 
 //===- cuda ---------------------------------------------------------------------------------------------===//
@@ -334,6 +349,9 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
     std::vector<LaunchEntry> &list = entries[key]; // none for tensors without elements
     for (const GpuLaunch &launch : launches) {
       Function *kernel = formKernel(**kernels, launch);
+      if (8 * kernel->arg_size() > kParameterBytes)
+        return failure("kernel " + launch.function + " has " + Twine(kernel->arg_size()) + " operands, more than the " +
+                       Twine(kParameterBytes / 8) + " that a launch can have: split the node, such as a Concat, in two");
       LaunchEntry entry{nullptr, launch.function, blocksOf(launch), threadsOf(launch), 0};
       if (entry.extent > INT32_MAX)
         return failure("kernel " + launch.function + " has more blocks than a launch may have: use a smaller --micro-batch");
@@ -357,8 +375,15 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
         return ptx.takeError();
       if (text)
         return text;
-      if (options.emit == GpuCodegenOptions::Emit::Ptx)
-        return MemoryBuffer::getMemBufferCopy(StringRef(*ptx).drop_back());
+      if (options.emit == GpuCodegenOptions::Emit::Ptx) {
+        std::string text = StringRef(*ptx).drop_back().str();
+        for (auto &[key, launches] : uses) {
+          auto op = dyn_cast<CostOpInterface>(kernelRoot(module.lookupSymbol<mlir::func::FuncOp>(key.first)));
+          for (const GpuLaunch &launch : launches)
+            text += describeTraffic(launch, op ? op.getCostClass() : CostClass::Elementwise);
+        }
+        return MemoryBuffer::getMemBufferCopy(text);
+      }
       if (!options.tools.ptxas.empty()) {
         auto cubin = assemblePtx(StringRef(*ptx).drop_back(), sm, options.tools.ptxas);
         if (!cubin)

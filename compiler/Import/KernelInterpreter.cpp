@@ -71,8 +71,7 @@ FailureOr<SmallVector<HostTensor>> interpretKernel(Operation *op, ArrayRef<HostT
   for (Type type : op->getResultTypes())
     results.push_back(HostTensor::zeros(cast<RankedTensorType>(type)));
 
-  // The GPU form of a kernel has neither vectors nor local arrays; both forms compute the same.
-  SmallVector<int64_t> workspaceBytes = kernelOp.getWorkspaceBytes(KernelTarget::Gpu);
+  SmallVector<int64_t> workspaceBytes = kernelOp.getWorkspaceBytes(KernelTarget::Plain);
   std::vector<std::vector<char>> workspaces;
   OpBuilder b(op->getContext());
   Block block;
@@ -92,7 +91,7 @@ FailureOr<SmallVector<HostTensor>> interpretKernel(Operation *op, ArrayRef<HostT
     workspaceBuffers.push_back(block.addArgument(MemRefType::get({bytes}, b.getI8Type()), op->getLoc()));
     program.bind(workspaceBuffers.back(), workspaces.back().data(), /*writable=*/true);
   }
-  KernelBuilder kernel(b, op->getLoc(), KernelTarget::Gpu, op, operandBuffers, resultBuffers, workspaceBuffers);
+  KernelBuilder kernel(b, op->getLoc(), KernelTarget::Plain, op, operandBuffers, resultBuffers, workspaceBuffers);
   kernelOp.emitKernel(kernel);
   bool ok = succeeded(program.translate(block)) && succeeded(program.run(maxSteps));
   block.clear();

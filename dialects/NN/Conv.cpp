@@ -137,7 +137,7 @@ int64_t ConvTransposeOp::getFlops() {
 int64_t ConvWeightGradOp::getFlops() { return shapeOfConv(*this).flops(); }
 
 static bool gpuForm(Operation *op, KernelTarget target) {
-  return isGpuCode(op, target) && !elementTypeOf(op->getOperand(0)).isF64();
+  return target == KernelTarget::Gpu && !elementTypeOf(op->getOperand(0)).isF64();
 }
 static bool gpuForm(Operation *op, KernelBuilder &kernel) {
   return gpuForm(op, kernel.target()) && kernel.operandBuffer(0) && kernel.operandBuffer(1);

@@ -15,11 +15,6 @@ namespace gmc::nn {
 
 static int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-bool isGpuCode(Operation *op, KernelTarget target) {
-  Operation *function = op->getParentOp();
-  return target == KernelTarget::Gpu && function && function->hasAttr("plan.kernel");
-}
-
 /// Blocks that occupy a GPU: fewer, and smaller tiles or slices of k pay.
 static constexpr int64_t enoughBlocks = 128;
 static constexpr int64_t largestWorkspace = int64_t(16) << 20;

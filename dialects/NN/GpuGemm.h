@@ -55,10 +55,6 @@ struct GpuGemm {
   void emit(KernelBuilder &kernel) const;
 };
 
-/// Whether `op` is emitted as code for a GPU. The interpreter, which the importer folds constants with, asks for the GPU's kernel of an
-/// op that is in no kernel function, and knows no cooperative nests: for it an op keeps to parallel ones.
-bool isGpuCode(mlir::Operation *op, KernelTarget target);
-
 /// `width` elements at `at` of a flat buffer, as a vector unless it is 1: `at` is a multiple of width, and the buffer as aligned as
 /// operands are. Writing rounds f32 to the buffer's type.
 mlir::Value readWide(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer, mlir::Value at, int64_t width);

@@ -99,7 +99,7 @@ struct Row {
 static void overRows(KernelBuilder &kernel, RankedTensorType x, int64_t axis,
                      function_ref<void(OpBuilder &, Location, const Row &)> body) {
   int64_t rows = rowCount(x, axis), size = rowSize(x, axis);
-  if (kernel.target() == KernelTarget::Host)
+  if (kernel.target() != KernelTarget::Gpu)
     return kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) { body(b, loc, Row(kernel, b, loc, ivs[0], size)); });
   RowLayout layout{rows, size, rows * size, elementBytes(x.getElementType())};
   emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
@@ -157,7 +157,7 @@ void LayerNormGradOp::emitKernel(KernelBuilder &kernel) {
 static constexpr int64_t blockColumns = 128;
 static int64_t rowParts(RankedTensorType type, int64_t axis, KernelTarget target) {
   int64_t rows = rowCount(type, axis);
-  if (target == KernelTarget::Host)
+  if (target != KernelTarget::Gpu)
     return std::clamp<int64_t>(rows / 64, 1, 16);
   // A thread has a column of a part: enough of them, and rows for each.
   return std::clamp<int64_t>(std::min(rows / 32, 32768 / std::max<int64_t>(rowSize(type, axis), 1)), 1, 128);

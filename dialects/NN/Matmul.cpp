@@ -117,7 +117,7 @@ static bool usesVectors(MatmulOp op, KernelTarget target) {
 }
 
 SmallVector<int64_t> MatmulOp::getWorkspaceBytes(KernelTarget target) {
-  if (int64_t bytes = isGpuCode(*this, target) && gpuMatmulTiles(*this) ? gpuMatmulWorkspace(*this) : 0)
+  if (int64_t bytes = target == KernelTarget::Gpu && gpuMatmulTiles(*this) ? gpuMatmulWorkspace(*this) : 0)
     return {bytes};
   if (!usesVectors(*this, target))
     return {};
@@ -145,7 +145,7 @@ void MatmulOp::emitKernel(KernelBuilder &kernel) {
   if (kernel.operandBuffer(0) && kernel.operandBuffer(1)) {
     if (usesVectors(*this, kernel.target()))
       return emitHostMatmul(*this, kernel);
-    if (isGpuCode(*this, kernel.target()) && gpuMatmulTiles(*this))
+    if (kernel.target() == KernelTarget::Gpu && gpuMatmulTiles(*this))
       return emitGpuMatmul(*this, kernel);
   }
   bool ta = getTransposeA(), tb = getTransposeB();

@@ -37,7 +37,7 @@ static FailureOr<GpuLaunch> launchOf(gpu::LaunchOp op) {
   for (Value size : {op.getGridSizeY(), op.getGridSizeZ(), op.getBlockSizeY(), op.getBlockSizeZ()})
     if (constantOf(size) != 1)
       return op.emitOpError("must have one dimension of blocks and one of threads");
-  return GpuLaunch{"", blocks, threads};
+  return GpuLaunch{"", blocks, threads, {}};
 }
 
 namespace {
@@ -94,6 +94,7 @@ struct Division {
     for (Operation &op : nest.getBody()->without_terminator())
       b.clone(op, map);
     func::ReturnOp::create(b, loc);
+    launches.back().traffic = kernelTraffic(part, launch.extent);
   }
 
   LogicalResult blocks(gpu::LaunchOp nest) {
@@ -121,6 +122,7 @@ struct Division {
     for (Operation &op : nest.getBody().front().without_terminator())
       b.clone(op, map);
     func::ReturnOp::create(b, loc);
+    launches.back().traffic = kernelTraffic(part, launch->extent * launch->threads);
     return success();
   }
 };
@@ -150,9 +152,18 @@ struct DivideGpuKernelsPass : impl::DivideGpuKernelsPassBase<DivideGpuKernelsPas
             return isa<scf::ParallelOp, gpu::LaunchOp>(op);
           }))
         kernels.push_back(function);
-    for (func::FuncOp kernel : kernels)
-      if (failed(divideGpuKernel(kernel)))
+    for (func::FuncOp kernel : kernels) {
+      auto launches = divideGpuKernel(kernel);
+      if (failed(launches))
         return signalPassFailure();
+      for (const GpuLaunch &launch : *launches) {
+        SmallVector<Attribute> moves;
+        Builder b(&getContext());
+        for (const BufferTraffic &t : launch.traffic)
+          moves.push_back(b.getDenseI64ArrayAttr({t.argument, t.read, t.written}));
+        getOperation().lookupSymbol(launch.function)->setAttr("plan.moves", b.getArrayAttr(moves));
+      }
+    }
   }
 };
 } // namespace

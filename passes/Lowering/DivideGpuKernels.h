@@ -2,7 +2,7 @@
 #ifndef GMC_PASSES_LOWERING_DIVIDEGPUKERNELS_H
 #define GMC_PASSES_LOWERING_DIVIDEGPUKERNELS_H
 
-#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "passes/Lowering/KernelTraffic.h"
 
 namespace gmc {
 
@@ -12,6 +12,7 @@ namespace gmc {
 struct GpuLaunch {
   std::string function;
   int64_t extent = 0, threads = 0;
+  llvm::SmallVector<BufferTraffic> traffic; ///< the bytes that it must move
 };
 
 /// Splits `kernel` (as emitKernel left it) at its top-level nests and erases it. All dimensions of an scf.parallel are linearized,
