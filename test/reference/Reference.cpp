@@ -3,6 +3,7 @@
 #include "gmc/Abi.h"
 #include "mlir/IR/Diagnostics.h"
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 
 namespace gmc::test {
@@ -39,7 +40,11 @@ ReferenceModel::ReferenceModel(const std::string &modelPath, const Npz &npz, con
 }
 
 std::unique_ptr<FunctionRunner> ReferenceModel::compile(mlir::func::FuncOp function) {
-  auto runner = FunctionRunner::create(function);
+  // The same references hold for the kernels of the GPU.
+  const char *target = std::getenv("GMC_TEST_TARGET");
+  JitOptions jit;
+  jit.sim = target && llvm::StringRef(target) == "sim";
+  auto runner = FunctionRunner::create(function, jit);
   if (!runner) {
     ADD_FAILURE() << llvm::toString(runner.takeError());
     return nullptr;
