@@ -15,6 +15,8 @@ struct Case {
   std::unique_ptr<gmc::OnnxModel> model;
   std::string op;
   int64_t opset = 0;
+  /// The folder's own name.
+  std::string name() const { return folder.substr(folder.rfind('/') + 1); }
 };
 
 /// A tensor as stored: elements in its own data type. `source` refers to `proto`.
@@ -23,6 +25,14 @@ struct Stored {
   gmc::TensorSource source;
   std::vector<char> data;
 };
+
+/// `forward` with one more argument for each result in `outputs`, its cotangent; returns the gradients of the arguments in
+/// `inputs`. It stands beside `forward` as "backward".
+llvm::FailureOr<mlir::func::FuncOp> differentiate(mlir::func::FuncOp forward, llvm::ArrayRef<unsigned> inputs,
+                                                  llvm::ArrayRef<unsigned> outputs);
+/// Arguments and results of the float type `element` between which the ONNX standard wants derivatives.
+void findDifferentiable(mlir::func::FuncOp forward, mlir::Type element, llvm::SmallVectorImpl<unsigned> &inputs,
+                        llvm::SmallVectorImpl<unsigned> &outputs);
 
 /// Compares the derivative of sum_k <output_k, R_k> along one direction, from the ops' gradients, with central
 /// differences in f64. `forward` was imported in f64. R, the direction and a shift off points without a derivative are

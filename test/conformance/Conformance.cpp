@@ -9,10 +9,13 @@
 //   error         an error inside gmc
 // run.py drives it and knows what is expected. With --gradients, it is the derivatives that pass or fail
 // (Gradients.cpp). With --sim, the kernels are the GPU's, run on the CPU.
+// With --device-cases=FOLDER and --archs=sm_XX,..., nothing runs: the cases and, in f32, their derivatives are written as one
+// program each, for test/gpu/OpCases.cpp.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
 #include "test/conformance/Case.h"
+#include "test/conformance/DeviceCases.h"
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
@@ -88,7 +91,60 @@ std::string compare(mlir::RankedTensorType type, const std::vector<char> &got, c
 struct Options {
   bool gradients = false;
   JitOptions jit;
+  mlir::MLIRContext *context = nullptr; ///< shared by all cases, for `device`
+  DeviceCases *device = nullptr;
 };
+
+std::unique_ptr<mlir::MLIRContext> newContext() {
+  mlir::DialectRegistry registry;
+  registerImportDialects(registry);
+  return std::make_unique<mlir::MLIRContext>(registry, mlir::MLIRContext::Threading::DISABLED);
+}
+
+using Contents = std::vector<std::vector<char>>;
+
+/// What each argument holds, in its own type.
+llvm::Expected<Contents> contentsOf(mlir::func::FuncOp forward, const llvm::StringMap<Stored> &given, const WeightStore &weights) {
+  Contents all;
+  for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
+    llvm::StringRef name = forward.getArgAttrOfType<mlir::StringAttr>(i, "nn.name").getValue();
+    if (auto it = given.find(name); it != given.end()) {
+      all.push_back(it->second.data);
+    } else if (const Weight *weight = weights.find(name)) {
+      auto data = weights.readAll(name, weight->source.dataType);
+      if (!data)
+        return data.takeError();
+      all.push_back(std::move(*data));
+    } else {
+      return llvm::createStringError("no value for argument " + name.str());
+    }
+  }
+  return all;
+}
+
+/// Adds a case and its derivative with made-up cotangents to `device`.
+llvm::Error addDeviceCase(DeviceCases &device, llvm::StringRef name, mlir::func::FuncOp forward, Contents contents) {
+  if (auto error = device.add(name, forward, contents))
+    return error;
+  llvm::SmallVector<unsigned> inputs, outputs;
+  findDifferentiable(forward, mlir::Float32Type::get(forward.getContext()), inputs, outputs);
+  if (inputs.empty() || outputs.empty())
+    return llvm::Error::success();
+  mlir::ScopedDiagnosticHandler silent(forward.getContext(), [](mlir::Diagnostic &) { return mlir::success(); });
+  auto backward = differentiate(forward, inputs, outputs);
+  if (failed(backward))
+    return llvm::Error::success();
+  uint32_t state = 1;
+  for (unsigned k : outputs) {
+    auto &cotangent = contents.emplace_back();
+    for (int64_t i = llvm::cast<mlir::ShapedType>(forward.getResultTypes()[k]).getNumElements(); i; --i) {
+      state = state * 1664525u + 1013904223u;
+      float value = static_cast<float>(state >> 8) / (1 << 23) - 1;
+      cotangent.insert(cotangent.end(), reinterpret_cast<char *>(&value), reinterpret_cast<char *>(&value + 1));
+    }
+  }
+  return device.add((name + "/gradient").str(), *backward, contents);
+}
 
 /// `folder/input_0.pb`, ... up to the first that is missing.
 std::vector<std::string> numbered(llvm::StringRef folder, llvm::StringRef stem) {
@@ -122,9 +178,8 @@ Outcome runDataSet(const Case &test, llvm::StringRef folder, const Options &how)
     expected.push_back(std::move(*tensor));
   }
 
-  mlir::DialectRegistry registry;
-  registerImportDialects(registry);
-  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  std::unique_ptr<mlir::MLIRContext> own = how.context ? nullptr : newContext();
+  mlir::MLIRContext &context = own ? *own : *how.context;
   Diagnostics diagnostics;
   ImportedModel imported = importModel(context, *test.model, options, diagnostics);
   if (!imported.module && diagnostics.exitCode() == ExitUnsupported) {
@@ -146,24 +201,19 @@ Outcome runDataSet(const Case &test, llvm::StringRef folder, const Options &how)
   auto forward = *imported.module->getOps<mlir::func::FuncOp>().begin();
   if (how.gradients)
     return checkGradients(forward, given, imported.weights, how.jit);
+  auto contents = contentsOf(forward, given, imported.weights);
+  if (!contents)
+    return {"error", llvm::toString(contents.takeError())};
+  if (how.device) {
+    auto error = addDeviceCase(*how.device, test.name(), forward, std::move(*contents));
+    return error ? Outcome{"error", llvm::toString(std::move(error))} : Outcome{"pass", ""};
+  }
   auto program = JitProgram::compile(forward, how.jit);
   if (!program)
     return {"error", llvm::toString(program.takeError())};
-  for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
-    llvm::StringRef name = forward.getArgAttrOfType<mlir::StringAttr>(i, "nn.name").getValue();
-    std::vector<char> bytes;
-    if (auto it = given.find(name); it != given.end()) {
-      bytes = it->second.data;
-    } else if (const Weight *weight = imported.weights.find(name)) {
-      auto data = imported.weights.readAll(name, weight->source.dataType);
-      if (!data)
-        return {"error", llvm::toString(data.takeError())};
-      bytes = std::move(*data);
-    } else {
-      return {"error", "no value for argument " + name.str()};
-    }
+  for (auto [i, bytes] : llvm::enumerate(*contents)) {
     if (bytes.size() != (*program)->argumentBytes(i))
-      return {"fail", "input " + name.str() + " has another size than the model's"};
+      return {"fail", "argument " + std::to_string(i) + " has another size than the model's"};
     (*program)->setArgument(i, bytes.data(), bytes.size());
   }
   (*program)->run();
@@ -198,7 +248,7 @@ Outcome runCase(Case &test, const Options &how) {
     if (!llvm::sys::fs::exists(folder))
       break;
     Outcome outcome = runDataSet(test, folder, how);
-    if (outcome.status != "pass" || how.gradients)
+    if (outcome.status != "pass" || how.gradients || how.device)
       return outcome;
   }
   return sets ? Outcome{"pass", ""} : Outcome{"outside", "no data"};
@@ -208,9 +258,23 @@ Outcome runCase(Case &test, const Options &how) {
 
 int main(int argc, char **argv) {
   Options how;
+  std::string folder;
+  std::vector<std::string> archs;
   for (llvm::StringRef word : llvm::ArrayRef(argv, argc).drop_front()) {
     how.gradients |= word == "--gradients";
     how.jit.sim |= word == "--sim";
+    if (word.consume_front("--device-cases="))
+      folder = word.str();
+    if (word.consume_front("--archs="))
+      for (llvm::StringRef arch : llvm::split(word, ','))
+        archs.push_back(arch.str());
+  }
+  std::unique_ptr<mlir::MLIRContext> context;
+  std::optional<DeviceCases> device;
+  if (!folder.empty()) {
+    context = newContext();
+    how.context = context.get();
+    how.device = &device.emplace(*context);
   }
   std::string line;
   while (std::getline(std::cin, line)) {
@@ -221,5 +285,12 @@ int main(int argc, char **argv) {
       if (c == '\n' || c == '\t')
         c = ' ';
     std::cout << outcome.status << '\t' << test.op << '\t' << test.opset << '\t' << outcome.reason << std::endl;
+  }
+  if (!device)
+    return 0;
+  constexpr uint64_t reserve = 1'500'000'000; // of a context whose size nobody knows yet
+  if (auto error = device->write(folder, archs, reserve)) {
+    std::cerr << llvm::toString(std::move(error)) << std::endl;
+    return 1;
   }
 }

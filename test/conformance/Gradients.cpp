@@ -33,7 +33,28 @@ bool isRunningStatistic(Value value) {
   return norm && value != norm.getResult();
 }
 
-/// @forward with one more argument for each f64 result, its cotangent; returns the gradients of the f64 inputs.
+Doubles resultOf(JitProgram &program, unsigned i) {
+  Doubles values(program.resultBytes(i) / sizeof(double));
+  program.getResult(i, values.data());
+  return values;
+}
+
+} // namespace
+
+void findDifferentiable(func::FuncOp forward, Type element, SmallVectorImpl<unsigned> &inputs,
+                        SmallVectorImpl<unsigned> &outputs) {
+  auto counts = [&](Type type) {
+    auto tensor = cast<ShapedType>(type);
+    return tensor.getElementType() == element && tensor.getNumElements();
+  };
+  for (BlockArgument argument : forward.getArguments())
+    if (counts(argument.getType()) && (argument.use_empty() || !llvm::all_of(argument.getUses(), hasNoGradient)))
+      inputs.push_back(argument.getArgNumber());
+  for (OpOperand &result : forward.getBody().front().getTerminator()->getOpOperands())
+    if (counts(result.get().getType()) && !isRunningStatistic(result.get()))
+      outputs.push_back(result.getOperandNumber());
+}
+
 FailureOr<func::FuncOp> differentiate(func::FuncOp forward, ArrayRef<unsigned> inputs, ArrayRef<unsigned> outputs) {
   OpBuilder b(forward);
   auto backward = cast<func::FuncOp>(b.clone(*forward));
@@ -63,25 +84,10 @@ FailureOr<func::FuncOp> differentiate(func::FuncOp forward, ArrayRef<unsigned> i
   return backward;
 }
 
-Doubles resultOf(JitProgram &program, unsigned i) {
-  Doubles values(program.resultBytes(i) / sizeof(double));
-  program.getResult(i, values.data());
-  return values;
-}
-
-} // namespace
-
 Outcome checkGradients(func::FuncOp forward, const llvm::StringMap<Stored> &given, const WeightStore &weights,
                        const JitOptions &jit) {
   SmallVector<unsigned> inputs, outputs;
-  for (auto [i, type] : llvm::enumerate(forward.getArgumentTypes()))
-    if (cast<ShapedType>(type).getElementType().isF64() && cast<ShapedType>(type).getNumElements() &&
-        (forward.getArgument(i).use_empty() || !llvm::all_of(forward.getArgument(i).getUses(), hasNoGradient)))
-      inputs.push_back(i);
-  for (auto [k, type] : llvm::enumerate(forward.getResultTypes()))
-    if (cast<ShapedType>(type).getElementType().isF64() && cast<ShapedType>(type).getNumElements() &&
-        !isRunningStatistic(forward.getBody().front().getTerminator()->getOperand(k)))
-      outputs.push_back(k);
+  findDifferentiable(forward, Float64Type::get(forward.getContext()), inputs, outputs);
   if (inputs.empty() || outputs.empty())
     return {"outside", "no float input or no float output"};
 

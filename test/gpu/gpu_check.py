@@ -31,14 +31,16 @@ def on_device(out, parts):
     return done.returncode, json.loads(results[0].read_text())
 
 
-built = gpu_check("--simulate", "--models=lenet5,gpt2_tiny", "--rungs=2", "--parts=kernels,reference,ladder")
+built = gpu_check("--simulate", "--models=lenet5,gpt2_tiny", "--rungs=2", "--cases=1.22.0.*(relu|softmax_axis_0|conv_with_strides|gather|maxpool)",
+                  "--parts=ops,kernels,reference,ladder")
 if built.returncode and ("is missing" in built.stderr or "libdevice" in built.stderr):
     print("skipped")
     sys.exit(77)
 check(built.returncode == 0, "the kit is built")
-code, report = on_device("right", "kernels,reference,ladder,sanitizer")
+code, report = on_device("right", "ops,kernels,reference,ladder,sanitizer")
 check(code == 0 and not report["failures"], f"exit {code}, failures: {report['failures']}")
 parts = report["parts"]
+check(parts["ops"]["sums"]["cases"] > 30 and "nn.softmax_grad" in parts["ops"]["sums"]["ops"], "ops: cases and derivatives compared")
 check(all(parts["kernels"][model]["sums"]["steps"] > 20 for model in ("lenet5", "gpt2_tiny")), "kernels: steps compared")
 check(len(parts["kernels"]["ops"]) > 15, f"kernels: {len(parts['kernels']['ops'])} ops")
 check(all(parts["reference"][model]["gradients"]["compared"] > 5 for model in ("lenet5", "gpt2_tiny")), "reference: gradients compared")

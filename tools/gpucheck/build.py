@@ -1,5 +1,5 @@
 """The half of tools/gpu-check that needs gmc and no GPU: a kit of trainers, weights and expectations in one compressed file."""
-import datetime, json, os, shutil, sys, tarfile, time
+import datetime, importlib.util, json, os, re, shutil, sys, tarfile, time
 from pathlib import Path
 
 from .common import events, losses, make_data, run, write_constants, write_shell
@@ -32,6 +32,17 @@ SPEED = {  # file, batch, data
     "resnet50": ("zoo/resnet50", 64, {"kind": "images", "input": "x", "shape": [3, 224, 224], "classes": 1000, "count": 256})}
 
 
+def conformance_cases():
+    """(name, folder) of the ONNX backend test cases, and what is expected of each."""
+    spec = importlib.util.spec_from_file_location("conformance", ROOT / "test" / "conformance" / "run.py")
+    conformance = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conformance)
+    work = ROOT / "build" / "test" / "conformance" / "cases"
+    work.mkdir(parents=True, exist_ok=True)
+    conformance.unpack(SHARED / "conformance", work)
+    return conformance.find_cases(str(work)), conformance.read_expected(ROOT / "test" / "conformance" / "expected.tsv")
+
+
 class Kit:
     def __init__(self, work, arch, simulate):
         self.work, self.arch, self.simulate = work, arch, simulate
@@ -48,7 +59,7 @@ class Kit:
         self.scratch.mkdir()
         self.manifest = {"arch": arch, "date": datetime.date.today().isoformat(), "simulated": simulate, "reserve": RESERVE,
                          "commit": run(["git", "-C", ROOT, "rev-parse", "HEAD"], check=False).stdout.strip(),
-                         "lockstep": [], "reference": [], "ladder": [], "speed": []}
+                         "ops": None, "lockstep": [], "reference": [], "ladder": [], "speed": []}
 
     def compile(self, onnx, out, target, options, check=True):
         arch = [] if target == "host" else [f"--arch={self.arch}"]
@@ -84,14 +95,19 @@ class Kit:
         for target in ("cuda", "sim"):
             objects.append(self.scratch / f"{name}.{target}.o")
             self.compile(onnx, objects[-1], target, [*options, "--emit=obj"])
-        run(["llvm-objcopy-22" if shutil.which("llvm-objcopy-22") else "objcopy", "--redefine-sym", "gmc_model=gmc_model_sim", objects[1]])
-        out, binary = self.scratch / f"{name}-lockstep", self.folder / "bin" / f"{name}-lockstep"
-        library = ROOT / "build" / "lib"
-        run([self.cxx, "-o", out, library / "libgmc_lockstep.a", *objects, library / "libgmc_rt.a", *self.images(),
-             "-static-libstdc++", "-static-libgcc", "-Wl,--gc-sections", "-lpthread", "-ldl", "-lm"])
-        run(["strip", "-o", binary, out])
+        binary = self.link_both("lockstep", f"{name}-lockstep", *objects)
         self.kernels(onnx, binary.name, options)
         self.manifest["lockstep"].append({"name": name, "file": binary.name, "ids": ids})
+
+    def link_both(self, main, name, cuda, sim):
+        """A program of the kit that holds both builds of a model, and the `main` of test/gpu that compares them."""
+        run(["llvm-objcopy-22" if shutil.which("llvm-objcopy-22") else "objcopy", "--redefine-sym", "gmc_model=gmc_model_sim", sim])
+        out, binary = self.scratch / name, self.folder / "bin" / name
+        library = ROOT / "build" / "lib"
+        run([self.cxx, "-o", out, library / f"libgmc_{main}.a", cuda, sim, library / "libgmc_rt.a", *self.images(),
+             "-static-libstdc++", "-static-libgcc", "-Wl,--gc-sections", "-lpthread", "-ldl", "-lm"])
+        run(["strip", "-o", binary, out])
+        return binary
 
     @staticmethod
     def images():
@@ -112,6 +128,22 @@ class Kit:
         return losses(events(log))
 
     #===- parts ------------------------------------------------------------------------------------------===#
+
+    def add_ops(self, pattern):
+        """The ONNX backend test cases that pass on the host, and their derivatives, as one program each."""
+        cases, expected = conformance_cases()
+        wanted = [folder for name, folder in cases if expected.get(name) == "pass" and re.search(pattern, name)]
+        done = run([ROOT / "build" / "test" / "gmc-conformance", f"--device-cases={self.scratch}", f"--archs={self.arch}"],
+                   input="".join(f"{folder}\n" for folder in wanted))
+        bad = [line for line in done.stdout.splitlines() if not line.startswith("pass")]
+        if bad:
+            sys.exit(f"{len(bad)} cases cannot be built, the first: {bad[0]}")
+        cuda, sim = self.scratch / "opcases.cuda.o", self.scratch / "opcases.sim.o"
+        if self.simulate:
+            run([self.cxx, "-shared", "-o", self.folder / "bin" / "opcases.so", sim, ROOT / "build" / "lib" / "libgmc_rt.a", "-lpthread"])
+        self.link_both("opcases", "opcases", cuda, sim)
+        shutil.copy(self.scratch / "opcases.bin", self.folder / "bin")
+        self.manifest["ops"] = {"file": "opcases", "data": "opcases.bin", "cases": len(wanted)}
 
     def add_lockstep(self, models):
         for name, (folder, loss) in NETWORKS.items():
@@ -221,7 +253,7 @@ def build(arguments):
     if unknown := models - everything:
         sys.exit(f"--models: {', '.join(sorted(unknown))}: one of {', '.join(sorted(everything))} is expected")
     parts = arguments.parts.split(",")
-    for name, add in (("kernels", lambda: kit.add_lockstep(models)), ("reference", lambda: kit.add_reference(models)),
+    for name, add in (("ops", lambda: kit.add_ops(arguments.cases)), ("kernels", lambda: kit.add_lockstep(models)), ("reference", lambda: kit.add_reference(models)),
                       ("ladder", lambda: kit.add_ladder(models, arguments.rungs)), ("speed", lambda: kit.add_speed(models))):
         if name in parts:
             begin = time.monotonic()

@@ -5,11 +5,12 @@ TYPES = {"F32": ("f", 4), "F64": ("d", 8), "I64": ("q", 8), "I32": ("i", 4), "U8
 NPY = {"<f4": "f", "<f8": "d", "<i8": "q", "<i4": "i", "|u1": "B", "<u2": "H"}
 
 
-def run(command, seconds=None, check=True, environment=None):
+def run(command, seconds=None, check=True, environment=None, input=None):
     """The finished process; exit code 124 when it ran into `seconds`."""
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=seconds, env=environment)
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=seconds, env=environment,
+                              input=input)
     except subprocess.TimeoutExpired as late:
         text = lambda data: data.decode(errors="replace") if isinstance(data, bytes) else data or ""
         done = subprocess.CompletedProcess(words, 124, text(late.stdout), text(late.stderr) + f"stopped after {seconds:.0f} s")

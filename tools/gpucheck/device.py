@@ -7,7 +7,7 @@ from . import peers
 from .common import Npz, events, losses, make_data, read_tensors, refill, relative, run
 
 # Seconds that each part may take of a call, in the order in which they run.
-PARTS = {"kernels": 120, "reference": 100, "ladder": 120, "speed": 200, "sanitizer": 90}
+PARTS = {"ops": 60, "kernels": 120, "reference": 100, "ladder": 120, "speed": 200, "sanitizer": 90}
 TOLERANCES = {
     "lockstep": 1e-4,        # a kernel against sim's, relative to the step's root mean square
     "gradient_norm": 1e-3,   # of a parameter's gradient, w0 - w1 of one step with rate 1: w carries 24 bits
@@ -104,6 +104,21 @@ class Session:
         return result, saved
 
     #===- parts ------------------------------------------------------------------------------------------===#
+
+    def ops(self, report):
+        entry = self.manifest["ops"]
+        if not entry:
+            report["skipped"] = "the kit has no cases"
+            return
+        done = self.binary(entry["file"], [self.kit / "bin" / entry["data"], f"--threads={os.cpu_count() or 1}"])
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        sums = lines.pop() if lines and "failed" in lines[-1] else None
+        report |= {"exit": done.returncode, "sums": sums, "bad": lines[:50], "stderr": done.stderr[-800:]}
+        for line in lines[:5]:
+            print(f"   {line['case']}: {line['apart']:.1e}")
+        text = f"{sums['failed']} of {sums['cases']} cases differ, {sums['kernels']} kernels, worst {sums['worst_f32']:.1e}" if sums \
+            else f"exit {done.returncode} {done.stderr.strip()[-300:]}"
+        self.check("ops", done.returncode == 0 and bool(sums), f"ONNX backend cases and their derivatives: {text}")
 
     def kernels(self, report):
         ops = set()
