@@ -79,11 +79,11 @@ Metadata parseMetadata(const GmcModel &model) {
 }
 
 uint64_t processReserve(unsigned threads, uint64_t tensors) {
-  return (6u << 20) + uint64_t(threads) * (96 << 10) + tensors * 1024;
+  return (5u << 20) + uint64_t(threads) * (96 << 10) + tensors * 1024;
 }
 
 uint64_t libraryReserve(uint64_t calls, unsigned threads) {
-  return (17u << 19) + uint64_t(threads) * (256 << 10) + calls * (80 << 10);
+  return (17u << 19) + uint64_t(threads) * (64 << 10) + calls * (80 << 10);
 }
 
 } // namespace gmc::rt
