@@ -91,6 +91,22 @@ static Function *formKernel(Module &module, const GpuLaunch &launch) {
   return kernel;
 }
 
+/// Booleans as the bytes that they are in memory, so that accesses of neighbours can be joined.
+static void accessBooleansAsBytes(Module &module) {
+  for (Function &f : module)
+    for (Instruction &instruction : make_early_inc_range(instructions(f))) {
+      IRBuilder<> b(&instruction);
+      if (auto *load = dyn_cast<LoadInst>(&instruction); load && load->getType()->isIntegerTy(1)) {
+        Value *byte = b.CreateAlignedLoad(b.getInt8Ty(), load->getPointerOperand(), load->getAlign());
+        load->replaceAllUsesWith(b.CreateTrunc(byte, b.getInt1Ty()));
+        load->eraseFromParent();
+      } else if (auto *store = dyn_cast<StoreInst>(&instruction); store && store->getValueOperand()->getType()->isIntegerTy(1)) {
+        b.CreateAlignedStore(b.CreateZExt(store->getValueOperand(), b.getInt8Ty()), store->getPointerOperand(), store->getAlign());
+        store->eraseFromParent();
+      }
+    }
+}
+
 /// Vector accesses rely on it; offsets in plans are multiples of more.
 static Error checkOperands(const ModelImage &image) {
   for (const ImageProgram &program : image.programs)
@@ -334,6 +350,7 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
     return kernels.takeError();
   if (Error error = checkOperands(image))
     return std::move(error);
+  accessBooleansAsBytes(**kernels);
   for (GlobalVariable &global : (*kernels)->globals()) // shared memory
     global.setLinkage(GlobalValue::InternalLinkage);
   auto machine = createHostMachine(sim ? portableHostArch() : "x86-64", 2);

@@ -1,6 +1,7 @@
 //===- Indexing.cpp - inference, gradient and kernel of gathers and scatters ----------------------------===//
 
 #include "dialects/NN/Indexing.h"
+#include "dialects/NN/ScatterRows.h"
 #include "dialects/NN/Movement.h"
 #include "dialects/NN/Tensor.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -136,7 +137,7 @@ void GatherGradOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<b
     out[0] = GatherOp::create(b, getLoc(), grads[0], getIndices(), getAxisAttr());
 }
 
-/// Zeros, then the slices in order. What runs in parallel are pieces of the slices (blocks of features of an
+/// Zeros, then the slices in order, on a GPU those of an embedding by blocks of threads. Otherwise, what runs in parallel are pieces of the slices (blocks of features of an
 /// embedding), never two slices: no two iterations write the same element and the order of the sums is that of the
 /// indices.
 void GatherGradOp::emitKernel(KernelBuilder &kernel) {
@@ -152,6 +153,10 @@ void GatherGradOp::emitKernel(KernelBuilder &kernel) {
     kernel.store(b, loc, kb::constant(b, loc, type, 0), 0, ivs);
   });
   int64_t blocks = llvm::divideCeil(features, block), outerCount = ShapedType::getNumElements(outer);
+  if (kernel.target() == KernelTarget::Gpu && axis == 0 && isa<FloatType>(type) && count > 0)
+    return emitScatterRows(kernel, count, features, [&](OpBuilder &b, Location loc, Value row) {
+      return clampedIndex(b, loc, kernel.load(b, loc, 1, kb::delinearize(b, loc, row, indexShape)), dim);
+    });
   kernel.parallel({outerCount * blocks}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
     SmallVector<Value> piece = kb::delinearize(b, loc, ivs[0], {outerCount, blocks});
     SmallVector<Value> before = kb::delinearize(b, loc, piece[0], outer);

@@ -80,7 +80,7 @@ public:
 
   Access classify(Operation *op, int64_t lanes) {
     MemRefType buffer = bufferOf(op);
-    if (!isa<FloatType, IntegerType>(buffer.getElementType()) || buffer.getElementType().getIntOrFloatBitWidth() < 8)
+    if (!isa<FloatType, IntegerType>(buffer.getElementType()))
       return Access::PerLane;
     Address at = addressOf(op);
     for (bool neighbours : {true, false}) {
@@ -318,7 +318,9 @@ private:
     for (Operation &op : body.without_terminator()) {
       if (isa<memref::LoadOp, memref::StoreOp>(op) && whole) {
         Access access = a.classify(&op, width);
-        if (access == Access::Neighbours) {
+        // Booleans are bytes in memory, and vectors of them are not: LLVM joins what is loaded and stored one by one.
+        bool bytes = NestAnalysis::bufferOf(&op).getElementTypeBitWidth() >= 8;
+        if (access == Access::Neighbours && bytes) {
           isa<memref::LoadOp>(op) ? load(b, cast<memref::LoadOp>(op), maps) : store(b, cast<memref::StoreOp>(op), maps);
           continue;
         }

@@ -242,4 +242,16 @@ TEST_F(GpuMemoryBoundTest, Transposes) {
     }
 }
 
+TEST_F(GpuMemoryBoundTest, EmbeddingsAndTheirGradients) {
+  // Indices repeat, in the same block of rows and far apart; -100 counts from the end.
+  for (auto [rows, features] : {std::pair{40, 64}, std::pair{300, 8}, std::pair{70, 1100}, std::pair{33, 7}}) {
+    std::string table = tensor({150, features}), index = tensor({rows}, "i64"), taken = tensor({rows, features});
+    compare("%t: " + table + ", %i: " + index + ", %g: " + taken, taken + ", " + table,
+            " %y = nn.gather %t, %i {axis = 0 : i64} : (" + table + ", " + index + ") -> " + taken +
+                "\n %d = nn.gather_grad %g, %i {axis = 0 : i64, size = 150 : i64} : (" + taken + ", " + index + ") -> " + table +
+                "\n return %y, %d : " + taken + ", " + table + "\n",
+            1e-6, 11);
+  }
+}
+
 } // namespace
