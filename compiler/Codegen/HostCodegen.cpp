@@ -3,6 +3,7 @@
 #include "compiler/Codegen/HostCodegen.h"
 #include "compiler/Codegen/LowerKernels.h"
 #include "compiler/Codegen/ModelTables.h"
+#include "compiler/Codegen/StreamStores.h"
 #include "passes/Lowering/DivideHostKernels.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Target/TargetMachine.h"
@@ -52,8 +53,10 @@ std::vector<char> constantBytes(DenseElementsAttr value) {
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitHostObject(ModuleOp module, const ModelImage &image,
                                                                    const HostCodegenOptions &options) {
   std::map<KernelKey, SmallVector<HostLaunch>> uses;
+  std::map<KernelKey, SmallVector<KernelArgument>> known;
   llvm::LLVMContext context;
   auto code = lowerKernels(module, image, KernelTarget::Host, context, [&](func::FuncOp kernel, const KernelKey &key) {
+    known[key] = kernelArguments(kernel, {key.first, key.second}, image);
     uses[key] = divideHostKernel(kernel);
     return success();
   }, options.onLowered);
@@ -72,6 +75,7 @@ llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitHostObject(ModuleOp modu
     for (HostLaunch &launch : launches) {
       llvm::Function *part = llvmModule.getFunction(launch.function);
       part->addFnAttr("prefer-vector-width", "512");
+      annotateArguments(*part, known[key]);
       list.push_back({emitEntry(part), launch.function, launch.extent, launch.grain, 0});
     }
   }
@@ -79,6 +83,8 @@ llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitHostObject(ModuleOp modu
     return entries.at({use.kernel, use.aliases});
   });
   optimizeModule(llvmModule, **machine, options.optLevel);
+  if (llvmModule.getTargetTriple().isX86())
+    streamStores(llvmModule);
   if (options.emitLlvmText)
     return printLlvm(llvmModule);
   return emitMachineCode(llvmModule, **machine, llvm::CodeGenFileType::ObjectFile);

@@ -22,6 +22,10 @@ Type KernelBuilder::resultElementType(unsigned i) const {
   return cast<ShapedType>(op->getResult(i).getType()).getElementType();
 }
 
+bool KernelBuilder::streams(unsigned i) const {
+  return targetKind == KernelTarget::Host && results[i] && byteSize(results[i].getType()) >= streamedBytes;
+}
+
 Value KernelBuilder::workspace(OpBuilder &b, unsigned i, ArrayRef<int64_t> shape, Type elementType) {
   Value zero = kb::idx(b, loc, 0);
   return memref::ViewOp::create(b, loc, MemRefType::get(shape, elementType), workspaces[i], zero, ValueRange{});

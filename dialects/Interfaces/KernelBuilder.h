@@ -63,6 +63,11 @@ public:
   /// Whether store() to result i does nothing but write resultBuffer(i), which may then be written as vectors instead.
   virtual bool storesPlainly(unsigned i) const { return true; }
 
+  /// On the host, results of at least so many bytes are written past the caches, which the first of it would have left when the last is
+  /// written: twice what the last-level cache of usual processors holds.
+  static constexpr int64_t streamedBytes = int64_t(64) << 20;
+  bool streams(unsigned i) const;
+
   /// Sequential loop for iv in [lo, hi) step 1 (index values).
   static void loop(mlir::OpBuilder &b, mlir::Location loc, mlir::Value lo, mlir::Value hi,
                    llvm::function_ref<void(mlir::OpBuilder &, mlir::Location, mlir::Value iv)> body);

@@ -1,7 +1,11 @@
 #include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/GpuRows.h"
+#include "dialects/NN/Lanes.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include <limits>
 
 using namespace mlir;
@@ -63,6 +67,28 @@ void storeFlat(KernelBuilder &kernel, OpBuilder &b, Location loc, Value value, u
   memref::StoreOp::create(b, loc, value, flatten(b, loc, kernel.resultBuffer(i)), linear);
 }
 
+void prefetchRow(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned operand, Value first, int64_t size) {
+  // Of longer rows, so much that the processor takes over.
+  constexpr int64_t lineBytes = 64, shortest = 1024, longest = 8192;
+  Value buffer = kernel.operandBuffer(operand);
+  int64_t bytes = elementBytes(kernel.operandElementType(operand));
+  if (kernel.target() != KernelTarget::Host || !buffer || size * bytes < shortest)
+    return;
+  Value flat = flatten(b, loc, buffer);
+  scf::ForOp::create(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, std::min(size, longest / bytes)), kb::idx(b, loc, lineBytes / bytes),
+                     ValueRange{}, [&](OpBuilder &b, Location l, Value j, ValueRange) {
+                       memref::PrefetchOp::create(b, l, flat, ValueRange{kb::add(b, l, first, j)}, /*isWrite=*/false,
+                                                  /*localityHint=*/3, /*isDataCache=*/true);
+                       scf::YieldOp::create(b, l);
+                     });
+}
+
+void prefetchNextRow(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned operand, Value index, int64_t size) {
+  int64_t rows = numElements(kernel.operandShape(operand)) / std::max<int64_t>(size, 1);
+  Value next = kb::min(b, loc, kb::add(b, loc, index, kb::idx(b, loc, 1)), kb::idx(b, loc, rows - 1));
+  prefetchRow(kernel, b, loc, operand, kb::mul(b, loc, next, kb::idx(b, loc, size)), size);
+}
+
 void storeTotal(KernelBuilder &kernel, unsigned i, int64_t count) {
   Type type = kernel.resultElementType(i);
   if (kernel.target() == KernelTarget::Gpu && count > 1) {
@@ -107,8 +133,48 @@ static Value orderedBits(OpBuilder &b, Location loc, Value bits) {
   return arith::XOrIOp::create(b, loc, bits, flip);
 }
 
+/// softmaxMax of contiguous elements from `first` on, a vector or more of them. A vector's maximum is one instruction where the
+/// comparison decides, which leaves the accumulator as it is for a NaN.
+static Value contiguousMax(OpBuilder &b, Location loc, Value buffer, Value first, int64_t count, Type type) {
+  constexpr int64_t accumulators = 4;
+  Value flat = flatten(b, loc, buffer);
+  int64_t lanes = Lanes::count(type), step = accumulators * lanes, whole = count / step * step;
+  auto larger = [](OpBuilder &b, Location l, Value acc, Value x) -> Value {
+    return arith::SelectOp::create(b, l, arith::CmpFOp::create(b, l, arith::CmpFPredicate::OGT, x, acc), x, acc);
+  };
+  Value lowest = Lanes(b, loc, type).splat(kb::constant(b, loc, type, -std::numeric_limits<double>::infinity()));
+  auto loop = scf::ForOp::create(b, loc, first, kb::add(b, loc, first, kb::idx(b, loc, whole)), kb::idx(b, loc, step),
+                                 SmallVector<Value>(accumulators, lowest), [&](OpBuilder &b, Location l, Value at, ValueRange acc) {
+                                   SmallVector<Value> next;
+                                   for (int64_t k = 0; k < accumulators; ++k)
+                                     next.push_back(larger(b, l, acc[k], Lanes(b, l, type).load(flat, {kb::add(b, l, at, kb::idx(b, l, k * lanes))})));
+                                   scf::YieldOp::create(b, l, next);
+                                 });
+  SmallVector<Value> max(loop.getResults());
+  // What is left, the last vector ending where the row does.
+  for (int64_t at = whole; at < count; at += lanes) {
+    Value begin = kb::add(b, loc, first, kb::idx(b, loc, std::min(at, count - lanes)));
+    max[0] = larger(b, loc, max[0], Lanes(b, loc, type).load(flat, {begin}));
+  }
+  for (int64_t k = 1; k < accumulators; ++k)
+    max[0] = larger(b, loc, max[0], max[k]);
+  for (int64_t distance = lanes / 2; distance > 0; distance /= 2) {
+    SmallVector<int64_t> other;
+    for (int64_t lane = 0; lane < lanes; ++lane)
+      other.push_back(lane ^ distance);
+    max[0] = larger(b, loc, max[0], vector::ShuffleOp::create(b, loc, max[0], max[0], other));
+  }
+  return vector::ExtractOp::create(b, loc, max[0], 0);
+}
+
 Value softmaxMax(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Value> row, int64_t axis, int64_t classes,
                  Type type) {
+  ArrayRef<int64_t> shape = kernel.operandShape(0);
+  Value buffer = kernel.operandBuffer(0);
+  if (kernel.target() == KernelTarget::Host && buffer && axis + 1 == static_cast<int64_t>(shape.size()) && classes >= Lanes::count(type)) {
+    Value index = kb::linearize(b, loc, row, shape.drop_back());
+    return contiguousMax(b, loc, buffer, kb::mul(b, loc, index, kb::idx(b, loc, classes)), classes, type);
+  }
   // As integers: a maximum of floats that heeds NaNs is several instructions, one after the other in each iteration.
   Type bits = b.getIntegerType(type.getIntOrFloatBitWidth());
   auto key = [&](OpBuilder &b, Location l, Value x) {
@@ -123,6 +189,30 @@ Value softmaxMax(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Val
   return arith::BitcastOp::create(b, loc, type, orderedBits(b, loc, max));
 }
 
+Scalar expOfNonPositive(KernelBuilder &kernel, Scalar x) {
+  OpBuilder &b = x.builder();
+  Location loc = x.getLoc();
+  if (kernel.target() != KernelTarget::Host || !x.type().isF32())
+    return exp(x);
+  auto fma = [&](Scalar u, double v, Scalar w) { return x.with(math::FmaOp::create(b, loc, u.value(), u.constant(v).value(), w.value())); };
+  auto horner = [&](Scalar p, Scalar r, double c) {
+    return x.with(math::FmaOp::create(b, loc, p.value(), r.value(), x.constant(c).value()));
+  };
+  // x = n ln 2 + r. Adding 1.5 * 2^23 rounds to an integer, which is in the last bits then: with 127 added, 2^n as it is stored.
+  constexpr double magic = 12582912 + 127;
+  Scalar shifted = fma(x, 1.44269504088896341, x.constant(magic)), n = shifted - magic;
+  Scalar r = fma(n, 2.12194442e-4, fma(n, -0.693359375, x));
+  Scalar p = x.constant(0x1.6a2442p-10);
+  for (double c : {0x1.1239e8p-7, 0x1.5558f2p-5, 0x1.555492p-3, 0x1.fffffcp-2, 1.0, 1.0})
+    p = horner(p, r, c);
+  Type bits = b.getI32Type();
+  Value exponent = arith::ShLIOp::create(b, loc, arith::BitcastOp::create(b, loc, bits, shifted.value()), kb::constant(b, loc, bits, 23));
+  Scalar y = p * x.with(arith::BitcastOp::create(b, loc, x.type(), exponent));
+  constexpr double logOfSmallest = -87.336544;
+  Value normal = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UGE, x.value(), x.constant(logOfSmallest).value());
+  return select(x.with(normal), y, 0.0);
+}
+
 RowStatistics softmaxStatistics(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Value> row, int64_t axis,
                                 int64_t classes, Type type) {
   Value lo = kb::idx(b, loc, 0), hi = kb::idx(b, loc, classes);
@@ -130,7 +220,7 @@ RowStatistics softmaxStatistics(KernelBuilder &kernel, OpBuilder &b, Location lo
   Value sum = KernelBuilder::fold(b, loc, lo, hi, kb::constant(b, loc, type, 0),
                                   [&](OpBuilder &b, Location l, Value c, Value acc) {
                                     Scalar x = loadAlong(kernel, b, l, 0, row, axis, c, type);
-                                    return KernelBuilder::addReassoc(b, l, acc, exp(x - x.with(max)).value());
+                                    return KernelBuilder::addReassoc(b, l, acc, expOfNonPositive(kernel, x - x.with(max)).value());
                                   });
   return {max, sum};
 }

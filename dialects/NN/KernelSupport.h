@@ -25,6 +25,11 @@ inline int64_t numElements(llvm::ArrayRef<int64_t> shape) {
 mlir::Value loadFlat(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, unsigned i, mlir::Value linear);
 void storeFlat(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, unsigned i,
                mlir::Value linear);
+/// On the host: asks for the row of `size` elements that begins at element `first` of an operand, to come from memory while another row
+/// is worked on. The processor's own prefetching ends where a row does. Nothing for rows that it is far enough ahead of.
+void prefetchRow(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, unsigned operand, mlir::Value first, int64_t size);
+/// The row behind row `index` of an operand that is rows of `size` elements.
+void prefetchNextRow(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, unsigned operand, mlir::Value index, int64_t size);
 /// A buffer's elements as one dimension.
 mlir::Value flatten(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer);
 /// A buffer's elements under another static shape.
@@ -53,6 +58,10 @@ Scalar loadAlong(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, 
 /// another element may be the largest, because the sum of exponentials is a NaN in any case.
 mlir::Value softmaxMax(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, llvm::ArrayRef<mlir::Value> row,
                        int64_t axis, int64_t classes, mlir::Type type);
+
+/// exp(x) of x <= 0 in fewer operations than math.exp where the host computes in f32: within 0.9 units in the last place, 0 below the
+/// smallest normal number, NaN of NaN.
+Scalar expOfNonPositive(KernelBuilder &kernel, Scalar x);
 
 /// Largest element and sum of exp(x - largest) along `axis` of operand 0, at the position `row` of the other axes.
 struct RowStatistics {

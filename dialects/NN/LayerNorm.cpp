@@ -80,6 +80,9 @@ struct Row {
                                           });
     return Scalar(b, loc, sum) / static_cast<double>(size);
   }
+  void prefetchNext(OpBuilder &b, Location loc, unsigned operand) const {
+    prefetchNextRow(kernel, b, loc, operand, index, size);
+  }
   void store(OpBuilder &b, Location loc, Term value) const {
     if (gpu)
       return gpu->store(b, loc, 0, value);
@@ -115,6 +118,7 @@ void LayerNormOp::emitKernel(KernelBuilder &kernel) {
     Scalar mean(b, loc, kb::constant(b, loc, row.type, 0));
     if (center)
       mean = row.mean(b, loc, [&](OpBuilder &b, Location l, RowAt j) { return row.load(b, l, 0, j); });
+    row.prefetchNext(b, loc, 0);
     Scalar variance = row.mean(b, loc, [&](OpBuilder &b, Location l, RowAt j) {
       Scalar d = row.load(b, l, 0, j) - Scalar(b, l, mean.value());
       return d * d;
@@ -146,6 +150,8 @@ void LayerNormGradOp::emitKernel(KernelBuilder &kernel) {
     if (getCenter())
       first = row.mean(b, loc, scaled);
     Scalar second = row.mean(b, loc, [&](OpBuilder &b, Location l, RowAt j) { return scaled(b, l, j) * hat(b, l, j); });
+    row.prefetchNext(b, loc, 0);
+    row.prefetchNext(b, loc, 3);
     row.store(b, loc, [&](OpBuilder &b, Location l, RowAt j) {
       Scalar centered = scaled(b, l, j) - Scalar(b, l, first.value()) - hat(b, l, j) * Scalar(b, l, second.value());
       return Scalar(b, l, inverse) * centered;

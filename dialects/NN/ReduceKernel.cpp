@@ -171,6 +171,28 @@ private:
     return indices;
   }
 
+  /// Folds over the box of reduced dimensions, from the number of `reduced` on.
+  Value foldRows(OpBuilder &b, Location loc, ArrayRef<std::pair<Value, Value>> box, Indices keptIndices, SmallVectorImpl<Value> &reduced,
+                 Value acc) const {
+    size_t d = reduced.size();
+    if (d == box.size())
+      return step(b, loc, acc, load(b, loc, interleave(keptIndices, ArrayRef<Value>(reduced))));
+    // Rows that do not follow each other in memory: the next one comes while this one is added.
+    if (d > 0 && d + 1 == box.size()) {
+      SmallVector<Value> next(reduced.begin(), reduced.end());
+      Value last = kb::sub(b, loc, box[d - 1].second, kb::idx(b, loc, 1));
+      next.back() = kb::min(b, loc, kb::add(b, loc, next.back(), kb::idx(b, loc, 1)), last);
+      next.push_back(box[d].first);
+      prefetchRow(kernel, b, loc, 0, kb::linearize(b, loc, interleave(keptIndices, next), plan.sizes), plan.sizes.back());
+    }
+    return KernelBuilder::fold(b, loc, box[d].first, box[d].second, acc, [&](OpBuilder &b, Location l, Value i, Value acc) {
+      reduced.push_back(i);
+      Value folded = foldRows(b, l, box, keptIndices, reduced, acc);
+      reduced.pop_back();
+      return folded;
+    });
+  }
+
   void emitRows() {
     SmallVector<int64_t> extents{plan.parts};
     llvm::append_range(extents, kept);
@@ -183,11 +205,8 @@ private:
       for (size_t d = 0; d < plan.sizes.size(); ++d)
         if (plan.reduced[d])
           box.push_back(bounds(b, loc, d, indices[0]));
-      Value acc = KernelBuilder::foldNest(b, loc, box, init(b, loc),
-                                          [&](OpBuilder &b, Location l, ValueRange reduced, Value acc) {
-                                            SmallVector<Value> inner(reduced);
-                                            return step(b, l, acc, load(b, l, interleave(keptIndices, inner)));
-                                          });
+      SmallVector<Value> reduced;
+      Value acc = foldRows(b, loc, box, keptIndices, reduced, init(b, loc));
       if (plan.parts > 1)
         storeWorkspace(b, loc, acc, partials(b, loc), {indices[0], at});
       else

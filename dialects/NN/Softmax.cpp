@@ -3,6 +3,7 @@
 #include "dialects/NN/ElementwiseSupport.h"
 #include "dialects/NN/GpuRows.h"
 #include "dialects/NN/KernelSupport.h"
+#include "dialects/NN/Lanes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include <limits>
 
@@ -90,25 +91,31 @@ static void emitRows(KernelBuilder &kernel, int64_t axis,
   emitIterations(kernel, axis, body);
 }
 
+/// Bytes of a row's exponentials that stay in the first-level cache, beside the row.
+static constexpr int64_t waitingBytes = 16 << 10;
+
 void SoftmaxOp::emitKernel(KernelBuilder &kernel) {
   emitRows(kernel, getAxis(), [&](OpBuilder &b, Location loc, const AxisRow &row) {
-    // The exponentials wait in the result for their sum, where it can hold them unrounded: each is computed once.
-    Value result = kernel.resultBuffer(0);
-    if (kernel.target() == KernelTarget::Host && result && row.type == row.element) {
-      Value max = softmaxMax(kernel, b, loc, row.others, row.axis, row.size, row.type);
-      auto at = [&](OpBuilder &, Location, Value i) {
-        SmallVector<Value> indices;
-        insertIndex(indices, row.others, row.axis, i);
+    // The exponentials wait for their sum, each computed once: near the processor where they fit, else in the result where it holds them
+    // unrounded.
+    bool near = row.size * elementBytes(row.type) <= waitingBytes;
+    if (kernel.target() == KernelTarget::Host && (near || (kernel.resultBuffer(0) && row.type == row.element))) {
+      Value waiting = near ? localBuffer(b, loc, {row.size}, row.type) : kernel.resultBuffer(0);
+      auto at = [&](Value i) {
+        SmallVector<Value> indices{i};
+        if (!near)
+          insertIndex(indices, row.others, row.axis, i);
         return indices;
       };
+      Value max = softmaxMax(kernel, b, loc, row.others, row.axis, row.size, row.type);
       Value sum = row.sum(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
-        Scalar x = row.load(b, l, 0, i), e = exp(x - x.with(max));
-        storeWorkspace(b, l, e.value(), result, at(b, l, i.index));
+        Scalar x = row.load(b, l, 0, i), e = expOfNonPositive(kernel, x - x.with(max));
+        storeWorkspace(b, l, e.value(), waiting, at(i.index));
         return e;
       });
       Scalar scale = 1.0 / Scalar(b, loc, sum);
       return row.store(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
-        Scalar e(b, l, loadWorkspace(b, l, result, at(b, l, i.index)));
+        Scalar e(b, l, loadWorkspace(b, l, waiting, at(i.index)));
         return e * e.with(scale.value());
       });
     }
@@ -117,7 +124,7 @@ void SoftmaxOp::emitKernel(KernelBuilder &kernel) {
     Scalar scale = 1.0 / sum;
     row.store(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
       Scalar x = row.load(b, l, 0, i);
-      return exp(x - x.with(s.max)) * x.with(scale.value());
+      return expOfNonPositive(kernel, x - x.with(s.max)) * x.with(scale.value());
     });
   });
 }

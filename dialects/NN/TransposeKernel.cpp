@@ -144,8 +144,13 @@ private:
           scf::YieldOp::create(b, l);
         });
       };
-      tiles(b, loc, rows[0], rows[1], [&](OpBuilder &b, Location l, Value row) {
-        tiles(b, l, columns[0], columns[1], [&](OpBuilder &b, Location l, Value column) {
+      // Through the caches, whole rows of the block are written one after the other. Past them, what is read is better in sequence.
+      bool alongRows = !kernel.streams(0) || vector.getElementTypeBitWidth() < 32;
+      auto [outerLo, outerHi, outerEnd] = alongRows ? rows : columns;
+      auto [innerLo, innerHi, innerEnd] = alongRows ? columns : rows;
+      tiles(b, loc, outerLo, outerHi, [&, innerLo = innerLo, innerHi = innerHi](OpBuilder &b, Location l, Value outer) {
+        tiles(b, l, innerLo, innerHi, [&](OpBuilder &b, Location l, Value inner) {
+          Value row = alongRows ? outer : inner, column = alongRows ? inner : outer;
           SmallVector<Value> lines;
           for (int64_t k = 0; k < tileSize; ++k)
             lines.push_back(vector::LoadOp::create(

@@ -1,4 +1,4 @@
-// Transpositions and softmax, compiled to machine code, against plain C++.
+// Transpositions, softmax, normalized rows and sums, compiled to machine code, against plain C++.
 #include "compiler/Codegen/Jit.h"
 #include "dialects/NN/NN.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -111,6 +111,88 @@ TEST_F(MemoryBoundTest, Softmax) {
         ASSERT_TRUE(std::isnan(got)) << r << " " << j;
       else
         ASSERT_NEAR(got, want, 1e-6 * want + 1e-9) << r << " " << j;
+    }
+  }
+}
+
+/// exp of what softmax passes to it, over the whole range, as the ratio of two classes' probabilities.
+TEST_F(MemoryBoundTest, SoftmaxExponential) {
+  constexpr int rows = 4000;
+  std::string type = typeText({rows, 16}, "f32");
+  auto program = compile("func.func @f(%x: " + type + ") -> " + type + " {\n %0 = nn.softmax %x {axis = 1 : i64} : (" + type + ") -> " + type +
+                             "\n return %0 : " + type + " }", 2);
+  ASSERT_TRUE(program);
+  std::vector<float> x(rows * 16, -INFINITY), y(rows * 16);
+  for (int r = 0; r < rows; ++r)
+    x[r * 16 + 3] = 0, x[r * 16 + 9] = -0.0225f * r;
+  program->setArgument(0, x.data(), x.size() * 4);
+  program->run();
+  program->getResult(0, y.data());
+  for (int r = 0; r < rows; ++r) {
+    double e = std::exp(double(x[r * 16 + 9]));
+    ASSERT_EQ(y[r * 16], 0) << "of -inf, row " << r;
+    ASSERT_NEAR(y[r * 16 + 3], 1 / (1 + e), 1.2e-7) << r;
+    if (e < 1.17549435e-38)
+      ASSERT_EQ(y[r * 16 + 9], 0) << r;
+    else
+      ASSERT_NEAR(y[r * 16 + 9], e / (1 + e), 2.5e-7 * e) << r;
+  }
+}
+
+/// Results that are written past the caches, by two threads: with rows and columns that are whole lines, and that are not.
+TEST_F(MemoryBoundTest, Streamed) {
+  for (auto [rows, columns] : {std::pair<int64_t, int64_t>{4096, 4096}, {4099, 4100}}) {
+    std::string from = typeText({rows, columns}, "f32"), to = typeText({columns, rows}, "f32"), row = typeText({rows}, "f32");
+    std::vector<float> x(rows * columns), y(rows * columns);
+    for (size_t i = 0; i < x.size(); ++i)
+      x[i] = float(i * 7919 % 1009) / 1009 - .5f;
+    auto transpose = compile("func.func @f(%x: " + from + ") -> " + to + " {\n %0 = nn.transpose %x {perm = array<i64: 1, 0>} : (" + from +
+                                 ") -> " + to + "\n return %0 : " + to + " }", 2);
+    ASSERT_TRUE(transpose);
+    transpose->setArgument(0, x.data(), x.size() * 4);
+    transpose->run();
+    transpose->getResult(0, y.data());
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < columns; ++c)
+        ASSERT_EQ(y[c * rows + r], x[r * columns + c]) << r << " " << c;
+    transpose.reset();
+    auto norm = compile("func.func @f(%x: " + from + ") -> " + from + " {\n %0:3 = nn.layer_norm %x {axis = 1 : i64} : (" + from + ") -> (" +
+                            from + ", " + row + ", " + row + ")\n return %0#0 : " + from + " }", 2);
+    ASSERT_TRUE(norm);
+    norm->setArgument(0, x.data(), x.size() * 4);
+    norm->run();
+    norm->getResult(0, y.data());
+    for (int64_t r = 0; r < rows; ++r) {
+      double mean = 0, variance = 0;
+      for (int64_t c = 0; c < columns; ++c)
+        mean += x[r * columns + c] / double(columns);
+      for (int64_t c = 0; c < columns; ++c)
+        variance += (x[r * columns + c] - mean) * (x[r * columns + c] - mean) / double(columns);
+      for (int64_t c = 0; c < columns; ++c)
+        ASSERT_NEAR(y[r * columns + c], (x[r * columns + c] - mean) / std::sqrt(variance + 1e-5), 2e-6) << r << " " << c;
+    }
+  }
+}
+
+/// Sums whose rows do not follow each other in memory, with fewer and more rows than are prefetched.
+TEST_F(MemoryBoundTest, SumOfPlanes) {
+  for (auto [n, channels, plane] : {std::array<int64_t, 3>{5, 37, 1000}, {1, 40, 3000}, {300, 3, 257}}) {
+    std::string from = typeText({n, channels, plane}, "f32"), to = typeText({channels}, "f32");
+    auto program = compile("func.func @f(%x: " + from + ") -> " + to + " {\n %0 = \"nn.reduce_sum\"(%x) <{axes = array<i64: 0, 2>}> : (" + from +
+                               ") -> " + to + "\n return %0 : " + to + " }", 2);
+    ASSERT_TRUE(program);
+    std::vector<float> x(n * channels * plane), y(channels);
+    for (size_t i = 0; i < x.size(); ++i)
+      x[i] = float(i * 7919 % 1009) / 1009;
+    program->setArgument(0, x.data(), x.size() * 4);
+    program->run();
+    program->getResult(0, y.data());
+    for (int64_t c = 0; c < channels; ++c) {
+      double sum = 0;
+      for (int64_t i = 0; i < n; ++i)
+        for (int64_t k = 0; k < plane; ++k)
+          sum += x[(i * channels + c) * plane + k];
+      ASSERT_NEAR(y[c], sum, 1e-5 * sum) << from << " channel " << c;
     }
   }
 }
