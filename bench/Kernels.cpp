@@ -1,8 +1,8 @@
 //===- Kernels.cpp - bandwidth of generated kernels against STREAM copy ----------------------------------===//
 //
-// bench-kernels [--threads=N] [--mb=N] [--rounds=N] [--only=NAME]: runs memory-bound kernels on tensors of N MB through the code that trainers run,
-// and a STREAM copy between each two of them. What is printed is the best of the rounds, in GB/s of bytes that a kernel has to
-// read and write once, and its share of the copy's. Kernels and copies take turns, so that both see the same machine.
+// bench-kernels [--threads=N] [--mb=N] [--rounds=N] [--only=NAME] [-o PAGE]: runs memory-bound kernels on tensors of N MB through the code
+// that trainers run, and a STREAM copy between each two of them. What is printed is the best of the rounds, in GB/s of bytes that a
+// kernel has to read and write once, and its share of the copy's. Kernels and copies take turns, so that both see the same machine.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -19,6 +19,8 @@
 #include "llvm/Support/Format.h"
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <fstream>
+#include <optional>
 #include <sys/mman.h>
 #include <thread>
 
@@ -26,7 +28,7 @@ using namespace mlir;
 
 static int threads = 2, megabytes = 64, rounds = 15;
 static bool cpuTime = false;
-static std::string only;
+static std::string only, page;
 
 namespace {
 
@@ -122,23 +124,17 @@ std::vector<Kernel> kernels(int64_t rows) {
   return list;
 }
 
-} // namespace
+/// What a measurement found of one kernel, in GB/s.
+struct Rates {
+  std::string name;
+  double kernel, copy;
+};
 
-int main(int argc, char **argv) {
-  CLI::App app("bandwidth of generated kernels against STREAM copy");
-  app.add_option("--threads", threads, "threads")->check(CLI::PositiveNumber);
-  app.add_option("--mb", megabytes, "size of a tensor in MiB")->check(CLI::PositiveNumber);
-  app.add_option("--rounds", rounds, "measurements of each kernel")->check(CLI::PositiveNumber);
-  app.add_option("--only", only, "kernels whose name contains this");
-  app.add_flag("--cpu-time", cpuTime, "one thread, and its processor time: for a machine that does other things as well");
-  CLI11_PARSE(app, argc, argv);
-  if (cpuTime)
-    threads = 1;
+/// Measures the kernels as the options say, printing each; nothing when one does not compile.
+std::optional<std::vector<Rates>> measure(MLIRContext &context) {
   size_t bytes = size_t(megabytes) << 20;
-  MLIRContext context;
-  context.loadDialect<gmc::nn::NNDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect, memref::MemRefDialect,
-                      scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
   Stream stream(bytes);
+  std::vector<Rates> table;
   llvm::outs() << "tensors of " << megabytes << " MiB, " << threads << " threads, best of " << rounds << "\n";
   llvm::outs() << "kernel                               GB/s   copy GB/s   share\n";
   for (const Kernel &kernel : kernels(bytes / 4096)) {
@@ -146,13 +142,13 @@ int main(int argc, char **argv) {
       continue;
     OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(kernel.text, &context);
     if (!module)
-      return 1;
+      return std::nullopt;
     gmc::JitOptions options;
     options.threads = threads;
     auto program = gmc::JitProgram::compile(*module->getOps<func::FuncOp>().begin(), options);
     if (!program) {
       llvm::errs() << kernel.name << ": " << llvm::toString(program.takeError()) << "\n";
-      return 1;
+      return std::nullopt;
     }
     double moved = 0;
     for (unsigned i = 0; i < (*program)->numArguments(); ++i) {
@@ -168,8 +164,87 @@ int main(int argc, char **argv) {
       copy = std::min(copy, stream.copy());
       best = std::min(best, seconds([&] { (*program)->run(); }));
     }
-    double rate = moved / best / 1e9, copied = 2 * double(bytes) / copy / 1e9;
-    llvm::outs() << llvm::format("%-34s %6.1f %10.1f %8.2f\n", kernel.name, rate, copied, rate / copied);
+    table.push_back({kernel.name, moved / best / 1e9, 2 * double(bytes) / copy / 1e9});
+    llvm::outs() << llvm::format("%-34s %6.1f %10.1f %8.2f\n", kernel.name, table.back().kernel, table.back().copy,
+                                 table.back().kernel / table.back().copy);
+    llvm::outs().flush();
   }
-  return 0;
+  return table;
+}
+
+/// The first line that a command prints.
+std::string firstLine(const char *command) {
+  FILE *pipe = popen(command, "r");
+  char line[256] = "";
+  if (pipe && !fgets(line, sizeof line, pipe))
+    line[0] = 0;
+  if (pipe)
+    pclose(pipe);
+  return llvm::StringRef(line).trim().str();
+}
+
+std::string processor() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (llvm::StringRef(line).starts_with("model name"))
+      return llvm::StringRef(line).split(':').second.trim().str();
+  return "unknown processor";
+}
+
+void writeTable(llvm::raw_ostream &out, llvm::ArrayRef<Rates> table) {
+  out << "| kernel | GB/s | copy GB/s | share |\n|---|---:|---:|---:|\n";
+  std::string below;
+  for (const Rates &r : table) {
+    out << llvm::format("| %s | %.1f | %.1f | %.2f |\n", r.name.c_str(), r.kernel, r.copy, r.kernel / r.copy);
+    if (r.kernel / r.copy < 0.7)
+      below += (below.empty() ? "" : ", ") + r.name;
+  }
+  out << "\n" << (below.empty() ? "No kernel is below 0.70." : "Below 0.70: " + below + ".") << "\n";
+}
+
+/// The page of docs/results: all threads by the clock, then one thread in its processor time.
+bool writePage(MLIRContext &context) {
+  auto clock = measure(context);
+  int allThreads = std::exchange(threads, 1);
+  cpuTime = true;
+  auto alone = clock ? measure(context) : std::nullopt;
+  if (!alone)
+    return false;
+  std::error_code error;
+  llvm::raw_fd_ostream out(page, error);
+  if (error) {
+    llvm::errs() << page << ": " << error.message() << "\n";
+    return false;
+  }
+  std::string commit = firstLine("git rev-parse --short HEAD 2>/dev/null");
+  out << "# Memory-bound kernels against STREAM copy\n\n"
+      << firstLine("date +%F") << (commit.empty() ? "" : ", commit " + commit) << ", " << processor() << ", tensors of " << megabytes
+      << " MiB, best of " << rounds << ". Written by\n\n```\ncmake --build build --target bench-kernels\nbuild/bin/bench-kernels --rounds="
+      << rounds << " -o docs/results/kernels.md\n```\n\n"
+      << "GB/s are of bytes that a kernel has to read and write once. The copy is `c[i] = a[i]` as a loop or as the C library does it,\n"
+         "whichever is faster; kernels and copies take turns.\n\n## "
+      << allThreads << " threads, by the clock\n\n";
+  writeTable(out, *clock);
+  out << "\n## One thread, in its processor time\n\nOther processes disturb this less.\n\n";
+  writeTable(out, *alone);
+  return true;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  CLI::App app("bandwidth of generated kernels against STREAM copy");
+  app.add_option("--threads", threads, "threads")->check(CLI::PositiveNumber);
+  app.add_option("--mb", megabytes, "size of a tensor in MiB")->check(CLI::PositiveNumber);
+  app.add_option("--rounds", rounds, "measurements of each kernel")->check(CLI::PositiveNumber);
+  app.add_option("--only", only, "kernels whose name contains this");
+  auto *alone = app.add_flag("--cpu-time", cpuTime, "one thread, and its processor time: for a machine that does other things as well");
+  app.add_option("-o", page, "writes both measurements as a page of Markdown")->excludes(alone);
+  CLI11_PARSE(app, argc, argv);
+  if (cpuTime)
+    threads = 1;
+  MLIRContext context;
+  context.loadDialect<gmc::nn::NNDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect, memref::MemRefDialect,
+                      scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
+  return (page.empty() ? measure(context).has_value() : writePage(context)) ? 0 : 1;
 }
