@@ -92,6 +92,12 @@ public:
       else if (options.fuse)
         takeInCasts(cluster);
     }
+    // A cast that another reader needs in memory, a result of the function say, is there for all of them.
+    for (Cluster &cluster : clusters)
+      cluster.ops.remove_if([&](Operation *op) {
+        auto own = member.find(op);
+        return own != member.end() && own->second != &cluster;
+      });
     for (Cluster &cluster : llvm::reverse(clusters))
       emit(cluster);
     for (Operation *op : llvm::reverse(ops))

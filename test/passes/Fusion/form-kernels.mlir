@@ -47,6 +47,19 @@ func.func @spread(%x: tensor<4x8x1x1xf32>) -> tensor<4x8x7x7xf32> {
   return %0 : tensor<4x8x7x7xf32>
 }
 
+// A cast that is also a result: its other readers load what it stored, and the sum before it is computed once.
+// CHECK-LABEL: func.func @shared_cast
+// CHECK: %[[CAST:.*]] = call @k_cast_{{[0-9a-f]+}}(%{{.*}}, %{{.*}}) {{.*}} -> tensor<32xf32>
+// CHECK: call @k_softmax_{{[0-9a-f]+}}(%{{.*}}) {{.*}} : (tensor<4x8xf32>) -> tensor<4x8xf32>
+// CHECK-NOT: nn.add
+// CHECK: return
+func.func @shared_cast(%x: tensor<4x8xbf16>, %y: tensor<4x8xbf16>) -> (tensor<4x8xf32>, tensor<4x8xf32>) {
+  %0 = nn.add %x, %y : tensor<4x8xbf16>, tensor<4x8xbf16>
+  %1 = nn.cast %0 {to = f32} : (tensor<4x8xbf16>) -> tensor<4x8xf32>
+  %2 = nn.softmax %1 {axis = 1 : i64} : (tensor<4x8xf32>) -> tensor<4x8xf32>
+  return %1, %2 : tensor<4x8xf32>, tensor<4x8xf32>
+}
+
 // CHECK: func.func private @[[K]](%{{.*}}: tensor<6xf32>) -> tensor<6xf32> attributes {plan.kernel}
 // CHECK-NEXT: nn.constant dense<2.0
 // CHECK-NEXT: nn.mul
