@@ -97,7 +97,9 @@ bool collectProblems(MLIRContext &context, Diagnostics &diagnostics, ProblemKind
         for (Diagnostic &note : d.getNotes())
           if (std::string text = note.str(); !StringRef(text).starts_with("see current operation"))
             problem.reason += "; " + text;
-      if (auto name = dyn_cast<NameLoc>(d.getLocation()))
+      if (StringRef(problem.reason).starts_with("--")) // about what was asked for, not about a node
+        problem.kind = ProblemKind::Input;
+      else if (auto name = dyn_cast<NameLoc>(d.getLocation()))
         problem.node = name.getName().str();
       problems.push_back(std::move(problem));
     }

@@ -237,7 +237,7 @@ def contradictions(gmc, work):
                                (["--batch=8", "--precision=fp64"], ["--precision"]),
                                (["--batch=0"], ["batch"]), (["--vram=-4"], ["vram"]), (["--vram=4XB"], ["4XB"]),
                                (["--train=("], ["--train"]), (["--freeze=.*"], ["--freeze", "nothing to train"]),
-                               (["--loss=cross-entropy:nothing"], ["nothing", "logits"]),
+                               (["--loss=cross-entropy:nothing"], ["nothing", "logits"]), (["--loss=output"], ["--loss=output", "logits"]),
                                (["--optimizer=newton"], ["--optimizer"]), (["--init=normal"], ["--init"])):
             run(gmc, "compile", onnx, "--vram=64MB", "--target=host", "-o", work / "t", *options).must(1, *words)
         fixed = encode(mlp(4), work.parent / "fixed.onnx")
