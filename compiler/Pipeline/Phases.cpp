@@ -4,6 +4,7 @@
 #include "compiler/Pipeline/Compiler.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
+#include "passes/Autodiff/LossAttachment.h"
 #include "passes/Fusion/FormKernels.h"
 #include "passes/Passes.h"
 #include "passes/Precision/Precision.h"
@@ -97,9 +98,7 @@ bool collectProblems(MLIRContext &context, Diagnostics &diagnostics, ProblemKind
         for (Diagnostic &note : d.getNotes())
           if (std::string text = note.str(); !StringRef(text).starts_with("see current operation"))
             problem.reason += "; " + text;
-      if (StringRef(problem.reason).starts_with("--")) // about what was asked for, not about a node
-        problem.kind = ProblemKind::Input;
-      else if (auto name = dyn_cast<NameLoc>(d.getLocation()))
+      if (auto name = dyn_cast<NameLoc>(d.getLocation()); name && kind != ProblemKind::Input) // what was asked for is no node's
         problem.node = name.getName().str();
       problems.push_back(std::move(problem));
     }
@@ -170,7 +169,11 @@ std::optional<PhasedModel> runTensorPhases(MLIRContext &context, const OnnxModel
     diagnostics.input("--train and --freeze leave nothing to train: `gmc info` lists the initializers that can be");
     return std::nullopt;
   }
-  if (!collectProblems(context, diagnostics, ProblemKind::Unsupported,
+  // Which loss was asked for first: what it does not fit is no operator without support.
+  auto forward = m.module->lookupSymbol<func::FuncOp>("forward");
+  if (!collectProblems(context, diagnostics, ProblemKind::Input,
+                       [&] { return succeeded(chooseLoss(forward, request.training)); }) ||
+      !collectProblems(context, diagnostics, ProblemKind::Unsupported,
                        [&] { return succeeded(runTrainPhase(*m.module, request.training, m.notes)); }) ||
       !finish())
     return std::nullopt;

@@ -7,7 +7,7 @@
 // Inputs are pseudo-random; integers and labels are below K. Prints a JSON object a line: one for each kernel, with the largest
 // difference relative to the value or to the step's root mean square, and a last one with the sums. Exit code 5 when a
 // kernel differs by more than X.
-#include "gmc/Error.h"
+#include "test/gpu/Main.h"
 #include "runtime/cuda/CudaDevice.h"
 #include "runtime/sim/SimDevice.h"
 #include "runtime/data/DType.h"
@@ -227,7 +227,7 @@ private:
 } // namespace
 
 int main(int argc, char **argv) {
-  try {
+  return exitCodeOf([&] {
     Settings settings;
     for (int i = 1; i < argc; ++i) {
       std::string word = argv[i], value = word.substr(word.find('=') + 1);
@@ -245,11 +245,5 @@ int main(int argc, char **argv) {
     if (settings.weights.empty())
       throw usageError("the weights file is missing");
     return LockStep(settings).run();
-  } catch (const Error &error) {
-    std::cerr << "error: " << error.what() << std::endl;
-    return error.code();
-  } catch (const std::exception &error) {
-    std::cerr << "error: " << error.what() << std::endl;
-    return ExitInternal;
-  }
+  });
 }

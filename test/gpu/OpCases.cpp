@@ -5,7 +5,7 @@
 //
 // Integers must be equal; floats may differ by the tolerance of their type, relative to the value or to the tensor's root mean
 // square. Prints a JSON object a line: one for each program that differs, and a last one with the sums. Exit code 5 when any does.
-#include "gmc/Error.h"
+#include "test/gpu/Main.h"
 #include "runtime/cuda/CudaDevice.h"
 #include "runtime/data/DType.h"
 #include "runtime/sim/SimDevice.h"
@@ -127,7 +127,7 @@ int compareAll(const std::string &path, unsigned threads) {
 } // namespace
 
 int main(int argc, char **argv) {
-  try {
+  return exitCodeOf([&] {
     std::string path;
     unsigned threads = 1;
     for (int i = 1; i < argc; ++i) {
@@ -142,11 +142,5 @@ int main(int argc, char **argv) {
     if (path.empty())
       throw usageError("the file of cases is missing");
     return compareAll(path, threads);
-  } catch (const Error &error) {
-    std::cerr << "error: " << error.what() << std::endl;
-    return error.code();
-  } catch (const std::exception &error) {
-    std::cerr << "error: " << error.what() << std::endl;
-    return ExitInternal;
-  }
+  });
 }
