@@ -2,12 +2,12 @@
 import datetime, importlib.util, json, os, re, shutil, sys, tarfile, time
 from pathlib import Path
 
-from .common import events, losses, make_data, run, write_constants, write_shell
+from .common import events, losses, make_data, read_header, run, write_constants, write_shell
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data" / "onnx"
 CARRY = 60 * 2**20
-RESERVE = 1500 * 1000 * 1000  # generous, so that a context of unknown size stops nothing but the part that measures it
+RESERVE = 1500 * 1000 * 1000  # generous, so that a context of unknown size stops only the parts that measure memory and speed
 
 NETWORKS = {  # name: file, and the --loss that the file does not say
     "mlp_mnist": ("reference", None), "lenet5": ("reference", None), "resnet8_cifar": ("reference", None),
@@ -91,13 +91,19 @@ class Kit:
         return name
 
     def lockstep(self, onnx, name, options, ids):
-        objects = []
-        for target in ("cuda", "sim"):
-            objects.append(self.scratch / f"{name}.{target}.o")
-            self.compile(onnx, objects[-1], target, [*options, "--emit=obj"])
-        binary = self.link_both("lockstep", f"{name}-lockstep", *objects)
-        self.kernels(onnx, binary.name, options)
-        self.manifest["lockstep"].append({"name": name, "file": binary.name, "ids": ids})
+        """The comparison step by step, in f32 and in the precision that the architecture gets."""
+        weights = self.weights(onnx, name, options)
+        for precision in ("fp32", "auto"):
+            objects, chosen = [], [*options, f"--precision={precision}"]
+            for target in ("cuda", "sim"):
+                objects.append(self.scratch / f"{name}.{target}.o")
+                self.compile(onnx, objects[-1], target, [*chosen, "--emit=obj"])
+            binary = self.link_both("lockstep", f"{name}-{precision}-lockstep", *objects)
+            if any(key.startswith("constant/") for key in read_header(weights)[0]):  # another plan folds others
+                self.compile(onnx, self.scratch / name, "cuda", chosen)
+                write_constants(self.scratch / f"{name}.safetensors", self.folder / "bin" / f"{binary.name}.safetensors")
+            self.kernels(onnx, binary.name, chosen)
+            self.manifest["lockstep"].append({"name": name, "precision": precision, "file": binary.name, "ids": ids})
 
     def link_both(self, main, name, cuda, sim):
         """A program of the kit that holds both builds of a model, and the `main` of test/gpu that compares them."""
@@ -150,7 +156,6 @@ class Kit:
             if name in models:
                 onnx = SHARED / folder / f"{name}.onnx"
                 options = ["--batch=4", "--dropout=off", "--vram=16GB", f"--reserve={RESERVE}"] + ([f"--loss={loss}"] if loss else [])
-                self.weights(onnx, name, options)
                 self.lockstep(onnx, name, options, ids=2)
         for name, (loss, ids) in MODERN.items():
             if name in models:
@@ -158,7 +163,6 @@ class Kit:
                 sizes = {"unet_bilinear_tiny": {"height": 44, "width": 36}, "lstm_cls_tiny": {"seq": 17}, "bert_cls_tiny": {"seq": 20}}
                 options = ["--batch=2", "--vram=16GB", f"--reserve={RESERVE}"] + ([f"--loss={loss}"] if loss else [])
                 options += [word for dim, size in sizes.get(name, {}).items() for word in ("--dim", f"{dim}={size}")]
-                self.weights(onnx, name, options)
                 self.lockstep(onnx, name, options, ids)
 
     def add_reference(self, models):
@@ -188,16 +192,14 @@ class Kit:
             options = ["--batch=32", "--optimizer=sgd", "--precision=fp32", "--numerics=pinned", "--dropout=off"] + ([f"--loss={loss}"] if loss else [])
             weights = self.weights(onnx, name, options)
             plan_file = self.scratch / "plan.json"
-            run([self.gmc, "plan", onnx, f"--json={plan_file}", f"--reserve={RESERVE}", "--target=cuda", f"--arch={self.arch}", *options])
+            run([self.gmc, "plan", onnx, f"--json={plan_file}", "--target=cuda", f"--arch={self.arch}", *options])
             plan = json.loads(plan_file.read_text())
             top, floor = plan["arena_bytes"] + plan["reserve_bytes"], plan["floor_bytes"]
             budgets = sorted({floor + (top - floor) * k // (rungs - 1) for k in range(rungs)}, reverse=True)
             entry = {"name": name, "data": spec, "trainers": [], "flags": [f"--steps={4 if self.simulate else 20}", "--lr=0.02", "--seed=1"]}
             for i, budget in enumerate(budgets):
-                file = self.trainer(onnx, f"{name}-rung{i}", [*options, f"--vram={budget}", f"--reserve={RESERVE}"])
+                file = self.trainer(onnx, f"{name}-rung{i}", [*options, f"--vram={budget}"])
                 entry["trainers"].append({"file": file, "budget": budget})
-            # With the reserve that the compiler computes: may end in exit 3, and then says what is needed.
-            entry["computed"] = self.trainer(onnx, f"{name}-computed", [*options, "--vram=16GB"])
             data = make_data(spec, self.scratch, self.folder / "npz")
             entry["host"] = self.host_run(onnx, name, options, [data, *entry["flags"], f"--weights={weights}"])
             self.manifest["ladder"].append(entry)
@@ -209,7 +211,7 @@ class Kit:
             onnx, begin = SHARED / f"{file}.onnx", time.monotonic()
             for precision in ("fp32", "bf16"):
                 options = [f"--batch={batch}", f"--micro-batch={batch}", "--init=kaiming", "--optimizer=sgd", "--workers-max=4", "--vram=70GB",
-                           f"--reserve={2 * RESERVE}", f"--precision={precision}"]
+                           f"--precision={precision}"]
                 tag = f"{name}-{precision}"
                 out = self.scratch / tag
                 done = self.compile(onnx, out, "cuda", options, check=precision == "fp32")

@@ -20,6 +20,7 @@ TOLERANCES = {
 class Session:
     def __init__(self, arguments):
         self.work, self.simulated = arguments.work, arguments.target == "sim"
+        self.peers = not self.simulated and not arguments.no_peers
         self.kit, self.scratch = self.work / "run" / "kit", self.work / "run" / "scratch"
         if not (self.kit / "manifest.json").exists():
             (self.work / "run").mkdir(parents=True, exist_ok=True)
@@ -98,6 +99,12 @@ class Session:
         for event in found:
             if event["event"] == "memory":
                 result["memory"] = event
+        info = self.binary(name, ["--info"]).stdout
+        number = lambda pattern: sum(float(value) for value in re.findall(pattern, info, re.M))
+        result["planned"] = int(number(r"^arena bytes: (\d+)") + number(r"^reserve [\w ]+: (\d+)"))
+        result["predicted_ms"] = number(r"^predicted step: ([\d.e+-]+) ms")
+        if "memory" in result:
+            result["planned_of_used"] = result["planned"] / result["memory"]["used"]
         times = sorted(event["step_ms"] for event in found[2:] if event["event"] == "step")
         if times:
             result["step_ms"] = times[len(times) // 2]
@@ -123,23 +130,26 @@ class Session:
     def kernels(self, report):
         ops = set()
         for entry in self.manifest["lockstep"]:
+            name = f"{entry['name']} {entry['precision']}"
             if self.left() < 5:
-                report.setdefault("not_run", []).append(entry["name"])
+                report.setdefault("not_run", []).append(name)
                 continue
+            constants = self.kit / "bin" / f"{entry['file']}.safetensors"
             done = self.binary(entry["file"], [self.weights(entry["name"]), f"--ids={entry['ids']}",
-                                               f"--tolerance={TOLERANCES['lockstep']}", f"--threads={os.cpu_count() or 1}"])
+                                               f"--tolerance={TOLERANCES['lockstep']}", f"--threads={os.cpu_count() or 1}",
+                                               *([f"--constants={constants}"] if constants.exists() else [])])
             lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
             sums = lines.pop() if lines and "failed" in lines[-1] else None
-            result = report[entry["name"]] = {"exit": done.returncode, "sums": sums, "stderr": done.stderr[-800:],
-                                              "bad": [line for line in lines if not line["ok"]][:20],
-                                              "slowest": sorted(lines, key=lambda line: -line["us"])[:5]}
+            result = report[name] = {"exit": done.returncode, "sums": sums, "stderr": done.stderr[-800:],
+                                    "bad": [line for line in lines if not line["ok"]][:20],
+                                    "slowest": sorted(lines, key=lambda line: -line["us"])[:5]}
             for line in result["bad"][:3]:
                 print(f"   {line['op']} of '{line['node']}' {line['kernels']}: {line['worst']:.1e}, {line['other']} other words")
             if sums:
                 ops |= set(sums["ops"])
-            text = f"{sums['kernels']} kernels, worst {sums['worst']:.1e}, {sums['failed']} of {sums['steps']} steps differ" if sums \
+            text = f"{sums['kernels']} kernels, worst {sums['worst']:.1e}, {sums['rounded']} halves rounded the other way, {sums['failed']} of {sums['steps']} steps differ" if sums \
                 else f"exit {done.returncode} {done.stderr.strip()[-300:]}"
-            self.check("kernels", done.returncode == 0 and bool(sums), f"{entry['name']} step by step: {text}")
+            self.check("kernels", done.returncode == 0 and bool(sums), f"{name} step by step: {text}")
         report["ops"] = sorted(ops)
 
     def reference(self, report):
@@ -197,7 +207,8 @@ class Session:
                     continue
                 got["weights"] = hashlib.sha256(b"".join(values.tobytes() for values in read_tensors(saved).values())).hexdigest()
                 used, source = got["memory"]["used"], got["memory"]["source"]
-                self.check("ladder", used <= trainer["budget"], f"{entry['name']}: {used} of {trainer['budget']} bytes used ({source})")
+                self.check("ladder", used <= trainer["budget"], f"{entry['name']}: {used} of {trainer['budget']} bytes used ({source}), "
+                           f"planned {got['planned'] / used:.3f} of it")
             hashes = {rung.get("weights") for rung in result["rungs"]}
             if result["rungs"]:
                 self.check("ladder", len(hashes) == 1 and None not in hashes,
@@ -205,10 +216,6 @@ class Session:
                 first = result["rungs"][0]["losses"]
                 apart = abs(first[-1] - entry["host"][-1]) / abs(entry["host"][-1]) if len(first) == len(entry["host"]) else float("inf")
                 self.check("ladder", apart <= TOLERANCES["training"], f"{entry['name']}: the last loss is {apart:.1e} from the host's")
-            if self.left() > 5:
-                got, _ = self.train(entry["computed"], flags)
-                result["computed_reserve"] = got
-                print(f"   with the computed reserve: exit {got['exit']} {got.get('stderr', '')[-400:]}")
         parts = [rung["memory"].get("parts") for result in report.values() for rung in result["rungs"] if "memory" in rung]
         if parts and parts[0]:
             report["reserve"] = {name: max(p[name] for p in parts) for name in parts[0] if name != "arena"}
@@ -233,11 +240,11 @@ class Session:
             if got["exit"] == 0 and self.left() > 10:
                 traced, _ = self.train(tag, [*common, "--steps=1", f"--profile={trace}"], seconds=self.left() / 2)
                 if traced["exit"] == 0:
-                    result["top"] = top_list(trace)
+                    result["top"], result["slowest"] = top_list(trace), slowest(trace)
                     for line in result["top"][:5]:
                         print(f"   {line['share']:5.1%}  {line['ms']:9.3f} ms  {line['count']:4} x {line['op']}")
             weights.unlink()
-            if not self.simulated:
+            if self.peers:
                 for mode in ("eager", "compiled"):
                     if self.left() > 15:
                         result[f"torch_{mode}_ms"] = peers.measure(entry["name"], entry["precision"], mode, entry["batch"], self.left() / 2)
@@ -274,6 +281,12 @@ def top_list(trace):
     whole = sum(micros for _, micros in totals.values()) or 1
     return [{"op": f"{name} ({stage})", "count": count, "ms": micros / 1e3, "share": micros / whole}
             for (stage, name), (count, micros) in sorted(totals.items(), key=lambda item: -item[1][1])[:20]]
+
+
+def slowest(trace):
+    """The single steps that take longest, with what the plan predicted of them."""
+    steps = sorted(json.loads(trace.read_text())["traceEvents"], key=lambda event: -event["dur"])
+    return [{"op": event["name"], "stage": event["cat"], "node": event["args"]["detail"], "us": event["dur"]} for event in steps[:25]]
 
 
 def on_device(arguments):
