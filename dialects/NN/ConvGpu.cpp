@@ -153,7 +153,8 @@ void emitClass(KernelBuilder &kernel, ConvForm form, const ConvShape &s, const P
   GpuGemm::Operand weight, source;
   if (c.forward) {
     int64_t width = wideAccess(kernel.operandElementType(1), c.sources * allTaps);
-    weight = {true, width, [&kernel, &c, width](OpBuilder &b, Location loc, Value group, Value row, Value k) {
+    weight = {true, width, [&kernel, &c, width](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
+                Value group = place.batch, row = place.outer, k = place.k(b, loc);
                 Ints ints{b, loc};
                 Value channel = ints.affine(ints.from(group), c.results, ints.from(row));
                 Value linear = ints.affine(channel, c.sources * c.tapCount, ints.from(k));
@@ -162,7 +163,8 @@ void emitClass(KernelBuilder &kernel, ConvForm form, const ConvShape &s, const P
   } else {
     bool alongDepth = allTaps > 1;
     int64_t width = alongDepth ? 1 : wideAccess(kernel.operandElementType(1), c.results);
-    weight = {alongDepth, width, [&, rank, width](OpBuilder &b, Location loc, Value group, Value row, Value k) {
+    weight = {alongDepth, width, [&, rank, width](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
+                Value group = place.batch, row = place.outer, k = place.k(b, loc);
                 Ints ints{b, loc};
                 SmallVector<Value> at = ints.delinearize(k, prepend({c.sources}, c.taps));
                 Value linear = ints.affine(ints.from(group), c.sources, at[0]);
@@ -174,7 +176,8 @@ void emitClass(KernelBuilder &kernel, ConvForm form, const ConvShape &s, const P
   }
   if (isPointwise(s)) {
     int64_t width = wideAccess(kernel.operandElementType(0), c.pixels);
-    source = {false, width, [&kernel, &c, channels, width](OpBuilder &b, Location loc, Value group, Value column, Value k) {
+    source = {false, width, [&kernel, &c, channels, width](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
+                Value group = place.batch, column = place.outer, k = place.k(b, loc);
                 Ints ints{b, loc};
                 SmallVector<Value> at = ints.delinearize(column, {c.s.batch, c.pixels});
                 Value channel = ints.affine(ints.from(group), c.sources, ints.from(k));
@@ -182,7 +185,8 @@ void emitClass(KernelBuilder &kernel, ConvForm form, const ConvShape &s, const P
                 return readWide(b, loc, flatten(b, loc, kernel.operandBuffer(0)), ints.toIndex(linear), width);
               }};
   } else {
-    source = {false, 1, [&, rank, channels](OpBuilder &b, Location loc, Value group, Value column, Value k) {
+    source = {false, 1, [&, rank, channels](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
+                Value group = place.batch, column = place.outer, k = place.k(b, loc);
                 Ints ints{b, loc};
                 SmallVector<Value> pixel = ints.delinearize(column, prepend({s.batch}, c.grid));
                 SmallVector<Value> tap = ints.delinearize(k, prepend({c.sources}, c.taps));
@@ -301,7 +305,8 @@ bool emitGpuConvWeightGrad(KernelBuilder &kernel, const ConvShape &s) {
   const Window &w = s.window;
   int64_t size = s.outSize(), columns = s.channelsPerGroup() * w.taps();
   int64_t width = wideAccess(kernel.operandElementType(1), size);
-  GpuGemm::Operand dy{true, width, [&, width](OpBuilder &b, Location loc, Value group, Value row, Value k) {
+  GpuGemm::Operand dy{true, width, [&, width](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
+                        Value group = place.batch, row = place.outer, k = place.k(b, loc);
                         Ints ints{b, loc};
                         SmallVector<Value> at = ints.delinearize(k, {s.batch, size});
                         Value filter = ints.affine(ints.from(group), s.filtersPerGroup(), ints.from(row));
@@ -309,7 +314,8 @@ bool emitGpuConvWeightGrad(KernelBuilder &kernel, const ConvShape &s) {
                         return readWide(b, loc, flatten(b, loc, kernel.operandBuffer(1)), ints.toIndex(linear), width);
                       }};
   int64_t xWidth = isPointwise(s) ? wideAccess(kernel.operandElementType(0), size) : 1;
-  GpuGemm::Operand x{true, xWidth, [&, xWidth](OpBuilder &b, Location loc, Value group, Value column, Value k) {
+  GpuGemm::Operand x{true, xWidth, [&, xWidth](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
+                       Value group = place.batch, column = place.outer, k = place.k(b, loc);
                        Ints ints{b, loc};
                        Value buffer = flatten(b, loc, kernel.operandBuffer(0));
                        if (isPointwise(s)) {

@@ -17,6 +17,11 @@ static int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Blocks that occupy a GPU: fewer, and smaller tiles or slices of k pay.
 static constexpr int64_t enoughBlocks = 128;
+/// What k is cut for: blocks of few warps wait for memory most of the time, and three fit on a multiprocessor.
+static constexpr int64_t manyBlocks = 3 * enoughBlocks;
+static constexpr int64_t mostSlices = 256;
+/// Slices whose sums one thread adds: their number decides what it waits for.
+static constexpr int64_t summedAtOnce = 16;
 static constexpr int64_t largestWorkspace = int64_t(16) << 20;
 
 GemmTiling::GemmTiling(Type element, int64_t batches, int64_t rows, int64_t columns, int64_t depth)
@@ -38,9 +43,9 @@ GemmTiling::GemmTiling(Type element, int64_t batches, int64_t rows, int64_t colu
       break;
   }
   int64_t blocks = std::max<int64_t>(1, batches * rowTiles() * columnTiles());
-  if (blocks < enoughBlocks && depth >= 512) {
+  if (blocks < manyBlocks / 2 && depth >= 512) {
     int64_t bytes = std::max<int64_t>(1, 4 * batches * rows * columns);
-    slices = std::min({ceilDiv(enoughBlocks, blocks), depth / 256, int64_t(32), largestWorkspace / bytes});
+    slices = std::min({ceilDiv(manyBlocks, blocks), depth / 256, mostSlices, largestWorkspace / bytes});
     slices = std::max<int64_t>(slices, 1);
   }
   sliceDepth = std::max<int64_t>(1, ceilDiv(ceilDiv(depth, tileDepth), slices)) * tileDepth;
@@ -88,6 +93,10 @@ void writeWide(OpBuilder &b, Location loc, Value value, Value buffer, Value at) 
     memref::StoreOp::create(b, loc, value, buffer, at);
 }
 
+Value GpuGemm::Place::k(OpBuilder &b, Location loc) const {
+  return kb::add(b, loc, slice, kb::add(b, loc, offset, kb::idx(b, loc, further)));
+}
+
 namespace {
 
 /// What one thread brings of an operand's slice: elements (or vectors) at (outer, k) of it, one a round.
@@ -96,26 +105,35 @@ struct Fetch {
   int64_t extent, tile; ///< rows or columns of the operand and of a slice
   int64_t depth, tileDepth;
   Value slice, batch, firstOuter;
-  SmallVector<Value> outer{}, k{};
-  Value guard{}; ///< null: every thread has something to bring in every round
+  Value offset{};                  ///< in k, of this thread's first round
+  SmallVector<int64_t> further{};  ///< of every round
+  SmallVector<Value> outer{}, k{}; ///< within the slice, of every round
+  Value guard{};                   ///< null: every thread has something to bring in every round
 
   void place(OpBuilder &b, Location loc, const GpuBlock &block);
   SmallVector<Value> read(OpBuilder &b, Location loc, Value first) const;
   void put(OpBuilder &b, Location loc, const GpuTile &tile, ValueRange values) const;
 };
 
-/// Which part of a slice is this thread's: neighbouring threads read neighbouring memory.
+/// Which part of a slice is this thread's: neighbouring threads read neighbouring memory. Sizes are powers of two.
 void Fetch::place(OpBuilder &b, Location loc, const GpuBlock &block) {
-  int64_t width = operand.width, threads = block.threads(), total = tile * tileDepth / width;
+  int64_t threads = block.threads(), total = tile * tileDepth / operand.width;
+  int64_t widthK = operand.alongDepth ? operand.width : 1, widthOuter = operand.width / widthK;
+  bool threadsAlongDepth = operand.alongDepth != operand.gathered;
+  int64_t size = threadsAlongDepth ? tileDepth / widthK : tile / widthOuter;
+  Value fast = b.createOrFold<arith::RemUIOp>(loc, block.thread(), kb::idx(b, loc, size));
+  Value slow = b.createOrFold<arith::DivUIOp>(loc, block.thread(), kb::idx(b, loc, size));
+  auto scaled = [&](Value v, int64_t by) { return kb::mul(b, loc, v, kb::idx(b, loc, by)); };
+  offset = scaled(threadsAlongDepth ? fast : slow, widthK);
+  Value firstOuter = scaled(threadsAlongDepth ? slow : fast, widthOuter);
   for (int64_t first = 0; first < total; first += threads) {
-    Value linear = kb::add(b, loc, block.thread(), kb::idx(b, loc, first));
-    Value size = kb::idx(b, loc, (operand.alongDepth ? tileDepth : tile) / width);
-    Value fast = kb::mul(b, loc, b.createOrFold<arith::RemUIOp>(loc, linear, size), kb::idx(b, loc, width));
-    Value slow = b.createOrFold<arith::DivUIOp>(loc, linear, size);
-    outer.push_back(operand.alongDepth ? slow : fast);
-    k.push_back(operand.alongDepth ? fast : slow);
+    int64_t fastBy = first % size, slowBy = first / size;
+    further.push_back(widthK * (threadsAlongDepth ? fastBy : slowBy));
+    int64_t outerBy = widthOuter * (threadsAlongDepth ? slowBy : fastBy);
+    outer.push_back(kb::add(b, loc, firstOuter, kb::idx(b, loc, outerBy)));
+    k.push_back(kb::add(b, loc, offset, kb::idx(b, loc, further.back())));
   }
-  if (total % threads) // sizes are powers of two: then there is one round, which the last threads sit out
+  if (total % threads) // then there is one round, which the last threads sit out
     guard = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, block.thread(), kb::idx(b, loc, total));
 }
 
@@ -126,15 +144,19 @@ SmallVector<Value> Fetch::read(OpBuilder &b, Location loc, Value first) const {
   auto clamped = [&](Value v, int64_t limit, bool along) {
     return b.createOrFold<arith::MinUIOp>(loc, v, kb::idx(b, loc, limit - (along ? operand.width : 1)));
   };
-  for (auto [o, offset] : llvm::zip(outer, k)) {
-    Value at = kb::add(b, loc, firstOuter, o), deep = kb::add(b, loc, first, offset), inside;
+  for (auto [o, by] : llvm::zip(outer, further)) {
+    GpuGemm::Place at{batch, kb::add(b, loc, firstOuter, o), first, offset, by};
+    Value inside;
     if (extent % tile || guard)
-      at = clamped(at, extent, !operand.alongDepth);
-    if (depth % tileDepth)
-      inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, deep, kb::idx(b, loc, depth));
-    if (inside || guard)
-      deep = clamped(deep, depth, operand.alongDepth);
-    Value value = operand.read(b, loc, batch, at, deep);
+      at.outer = clamped(at.outer, extent, !operand.alongDepth);
+    if (depth % tileDepth || guard) {
+      Value deep = at.k(b, loc);
+      if (depth % tileDepth)
+        inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, deep, kb::idx(b, loc, depth));
+      at.offset = kb::sub(b, loc, clamped(deep, depth, operand.alongDepth), first);
+      at.further = 0;
+    }
+    Value value = operand.read(b, loc, at);
     if (inside) {
       Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
       value = arith::SelectOp::create(b, loc, inside, value, zero);
@@ -236,15 +258,32 @@ void GpuGemm::emit(KernelBuilder &kernel) const {
       });
   if (t.slices == 1)
     return;
-  kernel.parallel({t.batches, t.rows, t.columns / storeWidth}, [&](OpBuilder &b, Location loc, ValueRange at) {
+  // Adds the sums of `count` slices, `step` apart, from slice `from` on; fewer where there are no more.
+  int64_t size = t.batches * t.rows * t.columns;
+  auto add = [&](OpBuilder &b, Location loc, Value from, ValueRange at, int64_t step, int64_t count) {
     Value sums = partials(b, loc), column = kb::mul(b, loc, at[2], kb::idx(b, loc, storeWidth));
-    Value first = kb::linearize(b, loc, {at[0], at[1], column}, ArrayRef(partialShape).drop_front());
-    Value sum = readWide(b, loc, sums, first, storeWidth);
-    for (int64_t s = 1; s < t.slices; ++s) {
-      Value next = kb::add(b, loc, first, kb::idx(b, loc, s * t.batches * t.rows * t.columns));
-      sum = arith::AddFOp::create(b, loc, sum, readWide(b, loc, sums, next, storeWidth));
-    }
-    store(b, loc, at[0], at[1], column, sum);
+    Value first = kb::linearize(b, loc, {from, at[0], at[1], column}, partialShape), end = kb::idx(b, loc, t.slices * size);
+    Value stride = kb::idx(b, loc, step * size), next = kb::add(b, loc, first, stride);
+    end = b.createOrFold<arith::MinUIOp>(loc, end, kb::add(b, loc, first, kb::idx(b, loc, step * size * count)));
+    Value init = readWide(b, loc, sums, first, storeWidth);
+    auto loop = scf::ForOp::create(b, loc, next, end, stride, init, [&](OpBuilder &b, Location l, Value i, ValueRange sum) {
+      Value more = readWide(b, l, sums, i, storeWidth);
+      scf::YieldOp::create(b, l, ValueRange{arith::AddFOp::create(b, l, sum[0], more)});
+    });
+    return std::make_pair(Value(loop.getResult(0)), first);
+  };
+  int64_t step = 1;
+  for (; t.slices > step * summedAtOnce; step *= summedAtOnce) {
+    int64_t groups = ceilDiv(t.slices, step * summedAtOnce);
+    kernel.parallel({groups, t.batches, t.rows, t.columns / storeWidth}, [&](OpBuilder &b, Location loc, ValueRange at) {
+      Value from = kb::mul(b, loc, at[0], kb::idx(b, loc, step * summedAtOnce));
+      auto [sum, first] = add(b, loc, from, at.drop_front(), step, summedAtOnce);
+      writeWide(b, loc, sum, partials(b, loc), first);
+    });
+  }
+  kernel.parallel({t.batches, t.rows, t.columns / storeWidth}, [&](OpBuilder &b, Location loc, ValueRange at) {
+    Value sum = add(b, loc, kb::idx(b, loc, 0), at, step, summedAtOnce).first;
+    store(b, loc, at[0], at[1], kb::mul(b, loc, at[2], kb::idx(b, loc, storeWidth)), sum);
   });
 }
 

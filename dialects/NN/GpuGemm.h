@@ -33,13 +33,25 @@ struct GemmTiling {
 };
 
 struct GpuGemm {
+  /// What a thread reads at once: at `outer`, a row (of A) or column (of B), and k = slice + offset + further. The start of the slice
+  /// is the same for all threads, the offset for all slices, so what depends on one of them alone is computed once; elements of a
+  /// thread that differ in `further` alone lie at constant distances.
+  struct Place {
+    mlir::Value batch, outer, slice, offset;
+    int64_t further;
+
+    mlir::Value k(mlir::OpBuilder &b, mlir::Location loc) const;
+  };
+
   struct Operand {
-    /// What lies next to an element in memory: the next k, or the next row (of A) or column (of B).
+    /// Whether elements read at once follow each other in k, or in rows (of A) or columns (of B).
     bool alongDepth;
-    /// Elements that may be read at once: the first one's position along that dimension is a multiple of it, and so is the extent.
+    /// Their number: the first one's position along that dimension is a multiple of it, and so is the extent.
     int64_t width;
-    /// Elements at (batch, row or column, k) and following, as tiling.element or a vector of `width` of it; positions exist.
-    std::function<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::Value batch, mlir::Value outer, mlir::Value k)> read;
+    /// Elements at a place and following, as tiling.element or a vector of `width` of it; positions exist.
+    std::function<mlir::Value(mlir::OpBuilder &, mlir::Location, const Place &)> read;
+    /// Neighbours in memory, which neighbouring threads should read, follow each other the other way: what is read at once lies apart.
+    bool gathered = false;
   };
 
   GemmTiling tiling;

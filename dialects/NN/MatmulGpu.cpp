@@ -30,11 +30,11 @@ void emitGpuMatmul(MatmulOp op, KernelBuilder &kernel) {
   auto operand = [&](unsigned i, ArrayRef<int64_t> batch, int64_t rows, int64_t columns, bool alongDepth) {
     int64_t width = wideAccess(kernel.operandElementType(i), columns);
     return GpuGemm::Operand{
-        alongDepth, width, [&kernel, &s, i, batch, rows, columns, alongDepth, width](OpBuilder &b, Location loc, Value at, Value outer, Value k) {
-          SmallVector<Value> indices = kb::delinearize(b, loc, at, s.batch);
+        alongDepth, width, [&kernel, &s, i, batch, rows, columns, alongDepth, width](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+          SmallVector<Value> indices = kb::delinearize(b, loc, at.batch, s.batch);
           Value matrix = numElements(batch) == 1 ? kb::idx(b, loc, 0)
                                                  : kb::linearize(b, loc, kb::broadcastIndices(b, loc, indices, batch), batch);
-          Value row = alongDepth ? outer : k, column = alongDepth ? k : outer;
+          Value k = at.k(b, loc), row = alongDepth ? at.outer : k, column = alongDepth ? k : at.outer;
           Value linear = kb::add(b, loc, kb::mul(b, loc, matrix, kb::idx(b, loc, rows)), row);
           linear = kb::add(b, loc, kb::mul(b, loc, linear, kb::idx(b, loc, columns)), column);
           return readWide(b, loc, flatten(b, loc, kernel.operandBuffer(i)), linear, width);

@@ -184,6 +184,7 @@ TEST_P(MatmulTest, LargeTiles) { check({}, {}, 1500, 770, 20, false, false, true
 TEST_P(MatmulTest, LongSums) {
   checkTransposes({}, {}, 40, 24, 1000, true); // k is cut in slices
   check({2}, {2}, 33, 17, 700, true, false, false);
+  check({}, {}, 20, 24, 4500, true, false, true); // in 17 slices: 16 sums are added first
 }
 TEST_P(MatmulTest, Batches) {
   checkTransposes({3}, {3}, 36, 20, 28, false);

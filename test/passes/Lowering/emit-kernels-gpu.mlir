@@ -34,6 +34,21 @@ func.func private @slices(%a: tensor<768x16xf32>, %b: tensor<768x20xf32>) -> ten
   return %0 : tensor<16x20xf32>
 }
 
+// Sums of more than 16 slices are added in groups, in place, and then those of the groups.
+// CHECK-LABEL: func.func private @many_slices_gpu
+// CHECK-SAME: memref<40960xi8>
+// CHECK: gpu.launch
+// CHECK: scf.parallel {{.*}} to (%c2{{[_0-9]*}},
+// CHECK: arith.addf
+// CHECK: vector.store
+// CHECK: scf.parallel
+// CHECK: arith.addf
+// CHECK-NOT: scf.parallel
+func.func private @many_slices(%a: tensor<8192x16xf32>, %b: tensor<8192x20xf32>) -> tensor<16x20xf32> attributes {plan.kernel} {
+  %0 = nn.matmul %a, %b {transpose_a = true} : (tensor<8192x16xf32>, tensor<8192x20xf32>) -> tensor<16x20xf32>
+  return %0 : tensor<16x20xf32>
+}
+
 // Half precision: slices in the operands' type, products by the tensor cores.
 // CHECK-LABEL: func.func private @half_gpu
 // CHECK: gpu.launch {{.*}} workgroup(%{{.*}} : memref<32x40xbf16, 3>, %{{.*}} : memref<32x40xbf16, 3>)
