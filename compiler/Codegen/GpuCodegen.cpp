@@ -234,6 +234,14 @@ static Error linkLibdevice(Module &module, const std::string &path) {
   return Error::success();
 }
 
+/// A multiply-add that the IR leaves to the target becomes a fused one: with contraction off, NVPTX would make two instructions of it.
+static void fuseMultiplyAdds(Module &module) {
+  for (Function &f : module)
+    for (Instruction &i : instructions(f))
+      if (auto *call = dyn_cast<IntrinsicInst>(&i); call && call->getIntrinsicID() == Intrinsic::fmuladd)
+        call->setCalledFunction(Intrinsic::getOrInsertDeclaration(&module, Intrinsic::fma, {call->getType()}));
+}
+
 /// PTX of `kernels` for one architecture, ending with a zero byte. `llvmText` (optional) receives the optimized IR.
 static Expected<std::string> emitPtx(const Module &kernels, uint32_t sm, const std::string &libdevice,
                                      std::unique_ptr<MemoryBuffer> *llvmText) {
@@ -262,6 +270,7 @@ static Expected<std::string> emitPtx(const Module &kernels, uint32_t sm, const s
     if (!f.isDeclaration() && f.hasExternalLinkage())
       f.setCallingConv(CallingConv::PTX_Kernel);
   lowerMma(*module, sm);
+  fuseMultiplyAdds(*module);
   useLibdevice(*module);
   if (Error error = linkLibdevice(*module, libdevice))
     return std::move(error);

@@ -45,4 +45,11 @@ for kind in ("f16", "bf16"):
               f"{max(spills, default=0)} bytes spilled", flush=True)
         if not ok:
             failures.append((kind, arch))
-sys.exit(bool(failures))
+
+# In f32 every multiply-add is one instruction.
+source, ptx = work / "f32.mlir", work / "f32.ptx"
+source.write_text(module.replace("TYPE", "f32"))
+subprocess.run([emit, source, ptx, "sm_80"], check=True)
+fused, apart = (len(re.findall(pattern, ptx.read_text())) for pattern in (r"\bfma\.rn\.f32\b", r"\bmul\.rn\.f32\b"))
+print(("ok: " if fused and not apart else "FAILED: ") + f"f32: {fused} fused multiply-adds, {apart} multiplications apart")
+sys.exit(bool(failures) or not fused or bool(apart))
