@@ -352,24 +352,37 @@ PlannedStep PlanBuilder::assemble(const planning::RematSchedule &bodySchedule, i
   return out;
 }
 
-/// The evaluation program leaves every resident where it is and uses the space above.
-void PlanBuilder::addEval(PlannedStep &out, int packEffort) {
-  planning::Plan &scratch = out.evalPlan;
-  scratch.target = options.target;
+/// The evaluation program leaves every resident where `plan` has it and uses the space above.
+const PlanBuilder::EvalProgram &PlanBuilder::evalProgram(const planning::Plan &plan, int packEffort) {
+  auto [it, inserted] = evals.try_emplace(packEffort);
+  EvalProgram &made = it->second;
+  if (!inserted)
+    return made;
+  made.plan.target = options.target;
   int64_t floor = 0;
   for (size_t i = 0; i < residents.size(); ++i) {
-    scratch.buffers.push_back(out.plan.buffers[i]);
-    if (out.plan.buffers[i].carry == Carry::Step)
-      floor = std::max(floor, out.plan.buffers[i].offset + out.plan.buffers[i].size);
+    made.plan.buffers.push_back(plan.buffers[i]);
+    if (plan.buffers[i].carry == Carry::Step)
+      floor = std::max(floor, plan.buffers[i].offset + plan.buffers[i].size);
   }
-  std::vector<int64_t> outputs =
-      addSteps(scratch, out.eval, *eval, eval->realize(programOrder(eval->problem())), evalResidents, "eval");
+  made.outputs =
+      addSteps(made.plan, made.program, *eval, eval->realize(programOrder(eval->problem())), evalResidents, "eval");
   std::vector<planning::PlanBuffer *> rest;
-  for (size_t i = residents.size(); i < scratch.buffers.size(); ++i)
-    rest.push_back(&scratch.buffers[i]);
-  out.plan.evalArenaBytes = packAbove(rest, floor, planning::offsetAlignment(options.target), packEffort);
-  out.plan.arenaBytes = std::max(out.plan.arenaBytes, out.plan.evalArenaBytes);
-  addTensors(out, outputs);
+  for (size_t i = residents.size(); i < made.plan.buffers.size(); ++i)
+    rest.push_back(&made.plan.buffers[i]);
+  made.arenaBytes = packAbove(rest, floor, planning::offsetAlignment(options.target), packEffort);
+  return made;
+}
+
+void PlanBuilder::addEval(PlannedStep &out, int packEffort) {
+  const EvalProgram &made = evalProgram(out.plan, packEffort);
+  out.evalPlan = made.plan;
+  for (size_t i = 0; i < residents.size(); ++i) // gradients lie elsewhere in every schedule
+    out.evalPlan.buffers[i] = out.plan.buffers[i];
+  out.eval = made.program;
+  out.plan.evalArenaBytes = made.arenaBytes;
+  out.plan.arenaBytes = std::max(out.plan.arenaBytes, made.arenaBytes);
+  addTensors(out, made.outputs);
 }
 
 /// What the trainer reads and writes, by program.

@@ -5,6 +5,7 @@
 #include "compiler/Pipeline/Segment.h"
 #include "compiler/Pipeline/StepFunctions.h"
 #include "compiler/Planning/Plan.h"
+#include <map>
 
 namespace gmc {
 
@@ -101,6 +102,14 @@ private:
   /// Appends the steps and buffers of a schedule. Returns the buffer of each of the function's results.
   std::vector<int64_t> addSteps(planning::Plan &plan, PlannedProgram &program, const Segment &segment,
                                 const SegmentSchedule &schedule, const std::vector<int> &residentOf, llvm::StringRef part);
+  /// The evaluation program, which is the same under every schedule of the body.
+  struct EvalProgram {
+    planning::Plan plan;
+    PlannedProgram program;
+    std::vector<int64_t> outputs;
+    int64_t arenaBytes = 0;
+  };
+  const EvalProgram &evalProgram(const planning::Plan &plan, int packEffort);
   void addEval(PlannedStep &out, int packEffort);
   void addTensors(PlannedStep &out, const std::vector<int64_t> &evalOutputs);
 
@@ -112,6 +121,7 @@ private:
   std::vector<Resident> residents;
   std::vector<ArenaConstant> arenaConstants;
   std::vector<planning::RematSchedule> found; ///< what schedules() returns
+  std::map<int, EvalProgram> evals;           ///< by packing effort
   llvm::StringMap<int> residentIndex;
 };
 

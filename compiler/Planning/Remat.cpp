@@ -125,7 +125,7 @@ public:
   /// `beamShare`: of the beam's width; less where many budgets are solved. `quick`: only the narrowest beam, and a tenth of
   /// the work of everything else: a frontier solves dozens of budgets.
   Solver(const RematProblem &problem, int effort, double beamShare = 1, bool quick = false)
-      : problem(problem), effort(std::clamp(effort, 1, 5)), beamShare(beamShare), quick(quick), timeline(problem),
+      : problem(problem), effort(std::clamp(effort, 1, 5)), beamShare(beamShare), quick(quick), arrays(problem), timeline(arrays),
         unconstrained(leastPeakOrder(problem, this->effort)), base(totalCost(problem)),
         boundBytes(rematBoundBytes(problem)) {
     timeline.simulate(unconstrained);
@@ -141,7 +141,7 @@ public:
     bool found = false;
     double cost = std::numeric_limits<double>::infinity();
     auto consider = [&](Sequence sequence) {
-      removeUnused(problem, timeline, sequence);
+      removeUnused(timeline, sequence);
       if (timeline.peak > budget || timeline.cost >= cost)
         return;
       cost = timeline.cost;
@@ -194,7 +194,7 @@ public:
       }
       if (found && !proved && !anyWillDo) {
         int64_t work = 25'000'000 * int64_t(effort) / (quick ? 10 : 1);
-        improveSequence(problem, best, budget, work);
+        improveSequence(arrays, best, budget, work);
         timeline.simulate(best);
       }
     }
@@ -210,9 +210,9 @@ public:
   bool lower(Sequence &sequence, int64_t budget, bool gradual, int64_t &work) {
     timeline.simulate(sequence);
     for (int64_t next = timeline.peak; gradual && (next -= next / 12) > budget;)
-      if (!evictToBudget(problem, sequence, next, 0, work))
+      if (!evictToBudget(arrays, sequence, next, 0, work))
         return false;
-    return evictToBudget(problem, sequence, budget, 0, work);
+    return evictToBudget(arrays, sequence, budget, 0, work);
   }
 
   static constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -220,6 +220,7 @@ public:
   int effort;
   double beamShare;
   bool quick;
+  RematArrays arrays;
   Timeline timeline;
   Sequence unconstrained;
   double base;
@@ -294,7 +295,8 @@ std::vector<RematSchedule> shortFrontier(const RematProblem &problem, int points
 } // namespace
 
 int64_t peakOf(const RematProblem &problem, const std::vector<int32_t> &order) {
-  Timeline timeline(problem);
+  RematArrays arrays(problem);
+  Timeline timeline(arrays);
   timeline.simulate(order);
   return timeline.peak;
 }

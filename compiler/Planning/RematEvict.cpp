@@ -2,7 +2,7 @@
 #include "compiler/Planning/RematSequence.h"
 
 #include <algorithm>
-#include <numeric>
+#include <limits>
 
 namespace gmc::planning::detail {
 
@@ -15,17 +15,32 @@ struct Eviction {
   double score;                ///< cost per byte and position, the lower the better
 };
 
+constexpr double unlimited = std::numeric_limits<double>::infinity();
+
 class Evictor {
 public:
-  Evictor(const RematProblem &problem, int64_t budget, uint64_t seed)
-      : problem(problem), budget(budget), timeline(problem), trial(problem), random{seed ? seed : 1}, jitter(seed != 0),
-        inChain(problem.nodes.size(), 0) {}
+  Evictor(const RematArrays &arrays, int64_t budget, uint64_t seed)
+      : arrays(arrays), budget(budget), timeline(arrays), trial(arrays), random{seed ? seed : 1}, jitter(seed != 0),
+        inChain(arrays.count(), 0) {}
 
   bool run(Sequence &sequence, int64_t &work) {
     timeline.simulate(sequence);
-    while (timeline.peak > budget) {
+    double overflow = 0;
+    int64_t workThen = work;
+    for (int steps = 0; timeline.peak > budget; ++steps) {
+      if (arrays.large() && steps % 32 == 0) { // given up where at this rate four times the work that is left would not do
+        double now = timeline.overflow(budget);
+        if (steps && now * double(workThen - work) > 4 * double(work) * (overflow - now))
+          return false;
+        overflow = now;
+        workThen = work;
+      }
       int64_t before = timeline.work + trial.work;
       bool stepped = step(sequence);
+      if (!stepped && limit < unlimited) { // what was left out may be what helps
+        limit = unlimited;
+        stepped = step(sequence);
+      }
       work -= timeline.work + trial.work - before + int64_t(sequence.size());
       if (!stepped || work <= 0)
         return false;
@@ -34,110 +49,113 @@ public:
   }
 
 private:
-  /// Positions of the uses of each occurrence, ascending.
-  void collectUses(const Sequence &sequence) {
-    size_t length = sequence.size();
-    std::vector<int32_t> latest(problem.nodes.size(), -1);
-    occurrences.assign(problem.nodes.size(), {});
-    uses.resize(length);
-    for (size_t p = 0; p < length; ++p) {
-      uses[p].clear();
-      for (int32_t d : problem.nodes[sequence[p]].deps)
-        uses[latest[d]].push_back(int32_t(p));
-      latest[sequence[p]] = int32_t(p);
-      occurrences[sequence[p]].push_back(int32_t(p));
-    }
-    over.assign(length + 1, 0);
-    for (size_t p = 0; p < length; ++p)
-      over[p + 1] = over[p] + (timeline.memory[p] > budget);
-  }
-
-  /// The occurrence of a node that is the latest before a position; -1 if none.
-  int32_t occurrenceBefore(int32_t node, int32_t position) const {
-    const auto &all = occurrences[node];
-    auto it = std::lower_bound(all.begin(), all.end(), position);
-    return it == all.begin() ? -1 : *std::prev(it);
-  }
+  /// A chain in the making.
+  struct Chain {
+    int32_t before;
+    bool extend;
+    int64_t evicted; ///< bytes
+    double most;     ///< cost beyond which it is given up
+    double cost;
+    int64_t extended;
+  };
 
   /// Extends the chain that recomputes v in front of `before` by what is not live there. `extended` collects the bytes that
-  /// have to be held across `peak` for that. False if it cannot be.
-  bool addToChain(int32_t v, int32_t before, int32_t peak, bool extend, int64_t evicted, std::vector<int32_t> &chain,
-                  int64_t &extended) {
+  /// have to be held across the peak for that. False if it cannot be, or at too high a cost.
+  bool addToChain(int32_t v, Chain &chain) {
     if (inChain[v])
       return true;
-    if (!problem.nodes[v].recomputable || touched.size() > 400)
+    if (!arrays[v].recomputable || touched.size() > 400 || (chain.cost += arrays[v].cost) > chain.most)
       return false;
     inChain[v] = 1;
     touched.push_back(v);
-    for (int32_t d : problem.nodes[v].deps) {
+    for (int32_t d : arrays.depsOf(v)) {
       if (inChain[d])
         continue;
-      int32_t occurrence = occurrenceBefore(d, before);
-      if (occurrence >= 0 && timeline.lastUse[occurrence] >= before)
+      int32_t occurrence = latest[d];
+      if (occurrence >= 0 && timeline.lastUse[occurrence] >= chain.before)
         continue;
-      bool liveAtPeak = occurrence >= 0 && timeline.lastUse[occurrence] >= peak;
-      bool hold = !problem.nodes[d].recomputable ||
-                  (extend && (liveAtPeak || problem.nodes[d].size * 4 <= evicted));
+      bool liveAtPeak = occurrence >= 0 && timeline.lastUse[occurrence] >= timeline.peakPosition;
+      bool hold = !arrays[d].recomputable || (chain.extend && (liveAtPeak || arrays[d].size * 4 <= chain.evicted));
       if (hold && occurrence >= 0) {
         if (!liveAtPeak)
-          extended += problem.nodes[d].size;
+          chain.extended += arrays[d].size;
         inChain[d] = 1; // counted once
         touched.push_back(d);
         continue;
       }
-      if (!addToChain(d, before, peak, extend, evicted, chain, extended))
+      if (!addToChain(d, chain))
         return false;
     }
-    chain.push_back(v);
+    members.push_back(v);
     return true;
   }
 
-  bool step(Sequence &sequence) {
-    collectUses(sequence);
-    int32_t length = int32_t(sequence.size()), peak = timeline.peakPosition;
+  /// Ways not to hold v, which is live at the peak, after its use `previous` before the peak until `before`.
+  void consider(int32_t v, int32_t previous, int32_t before) {
+    const RematArrays::Node &node = arrays[v];
+    if (!node.size || !node.recomputable)
+      return;
     int64_t excess = timeline.peak - budget;
-    double overflow = timeline.overflow(budget);
-    std::vector<Eviction> evictions;
-    for (int32_t o = 0; o < peak; ++o) {
-      int32_t v = sequence[o];
-      if (timeline.lastUse[o] <= peak || !problem.nodes[v].size || !problem.nodes[v].recomputable)
-        continue;
-      auto next = std::lower_bound(uses[o].begin(), uses[o].end(), peak);
-      if (next != uses[o].end() && *next == peak)
-        continue;
-      int32_t previous = next == uses[o].begin() ? o : *std::prev(next);
-      int32_t before = next == uses[o].end() ? length : *next;
-      for (bool extend : {false, true}) {
-        std::vector<int32_t> chain;
-        int64_t extended = 0;
-        bool possible = addToChain(v, before, peak, extend, problem.nodes[v].size, chain, extended);
-        for (int32_t t : touched)
-          inChain[t] = 0;
-        timeline.work += int64_t(touched.size()) * 4;
-        bool same = touched.size() == 1;
-        touched.clear();
-        int64_t gain = problem.nodes[v].size - extended;
-        if (possible && gain > 0) {
-          double cost = 0;
-          for (int32_t c : chain)
-            cost += problem.nodes[c].cost;
-          double worth = double(std::min(gain, excess)) * double(over[before] - over[previous + 1] + 1);
-          double score = (cost + 1e-12) / worth;
-          if (jitter)
-            score *= 0.5 + random.unit();
-          evictions.push_back({before, std::move(chain), score});
+    double places = double(over[before] - over[previous + 1] + 1);
+    for (bool extend : {false, true}) {
+      // What scores worse than enough others, whatever it frees, is not tried.
+      double worst = evictions.size() < tries ? limit : std::min(limit, evictions.front().score);
+      double most = worst * double(std::min(node.size, excess)) * places * (jitter ? 2 : 1) * (1 + 1e-9);
+      Chain chain{before, extend, node.size, most, 0, 0};
+      members.clear();
+      bool possible = addToChain(v, chain);
+      for (int32_t t : touched)
+        inChain[t] = 0;
+      timeline.work += int64_t(touched.size()) * 4;
+      bool same = touched.size() == 1;
+      touched.clear();
+      int64_t gain = node.size - chain.extended;
+      if (possible && gain > 0) {
+        double score = (chain.cost + 1e-12) / (double(std::min(gain, excess)) * places);
+        if (jitter)
+          score *= 0.5 + random.unit();
+        evictions.push_back({before, members, score});
+        std::push_heap(evictions.begin(), evictions.end(), better);
+        if (evictions.size() > tries) {
+          std::pop_heap(evictions.begin(), evictions.end(), better);
+          evictions.pop_back();
         }
-        if (same)
-          break;
       }
-    }
-    std::sort(evictions.begin(), evictions.end(), [](const Eviction &a, const Eviction &b) {
-      return a.score != b.score ? a.score < b.score : a.chain.back() < b.chain.back();
-    });
-    int tries = 0;
-    for (const Eviction &eviction : evictions) {
-      if (++tries > 60)
+      if (same)
         break;
+    }
+  }
+
+  static bool better(const Eviction &a, const Eviction &b) {
+    return a.score != b.score ? a.score < b.score
+           : a.chain.back() != b.chain.back() ? a.chain.back() < b.chain.back() : a.chain.size() < b.chain.size();
+  }
+
+  bool step(Sequence &sequence) {
+    int32_t length = int32_t(sequence.size()), peak = timeline.peakPosition;
+    double overflow = timeline.overflow(budget);
+    over.assign(length + 1, 0);
+    for (int32_t p = 0; p < length; ++p)
+      over[p + 1] = over[p] + (timeline.memory[p] > budget);
+    // `latest` has the occurrences before p: those that a recomputation in front of p finds.
+    latest.assign(arrays.count(), -1);
+    used.resize(length);
+    evictions.clear();
+    for (int32_t p = 0; p < length; ++p) {
+      for (int32_t d : arrays.depsOf(sequence[p])) {
+        int32_t o = latest[d];
+        if (p > peak && o < peak && used[o] < peak)
+          consider(d, used[o], p);
+        used[o] = p;
+      }
+      latest[sequence[p]] = p;
+      used[p] = p;
+    }
+    for (int32_t n = 0; n < arrays.count(); ++n)
+      if (int32_t o = latest[n]; arrays[n].kept && o >= 0 && o < peak && used[o] < peak)
+        consider(n, used[o], length);
+    std::sort_heap(evictions.begin(), evictions.end(), better);
+    for (const Eviction &eviction : evictions) {
       Sequence next;
       next.reserve(sequence.size() + eviction.chain.size());
       next.insert(next.end(), sequence.begin(), sequence.begin() + eviction.before);
@@ -146,32 +164,39 @@ private:
       trial.simulate(next);
       if (trial.overflow(budget) >= overflow * (1 - 1e-12))
         continue;
-      removeUnused(problem, trial, next);
+      removeUnused(trial, next);
       sequence = std::move(next);
-      timeline.simulate(sequence);
+      timeline.work += int64_t(sequence.size());
+      limit = 2 * eviction.score; // the next is not much dearer
+      std::swap(timeline, trial);
       return true;
     }
     return false;
   }
 
-  const RematProblem &problem;
+  static constexpr size_t tries = 60; ///< evictions that a step tries, best first
+
+  const RematArrays &arrays;
   int64_t budget;
   Timeline timeline, trial;
   Random random;
   bool jitter;
-  std::vector<int32_t> touched;
+  double limit = unlimited;        ///< evictions of higher scores are not sought
+  std::vector<Eviction> evictions; ///< the best so far, a heap with the worst in front
   std::vector<char> inChain;
-  std::vector<std::vector<int32_t>> uses, occurrences;
+  std::vector<int32_t> touched, members; ///< of the chain in the making: nodes looked at, nodes in order of computation
+  std::vector<int32_t> latest;           ///< per node: its latest occurrence
+  std::vector<int32_t> used;             ///< per occurrence: its latest use, itself before any
   std::vector<int32_t> over;
 };
 
 /// Takes out recomputations, the dearest first, wherever the budget still holds without.
-void removeRepeats(const RematProblem &problem, Timeline &timeline, Sequence &sequence, int64_t budget, int64_t &work) {
+void removeRepeats(const RematArrays &arrays, Timeline &timeline, Sequence &sequence, int64_t budget, int64_t &work) {
   for (bool changed = true; changed && work > 0;) {
     changed = false;
-    std::vector<int32_t> positions = repeats(problem, sequence);
+    std::vector<int32_t> positions = repeats(arrays, sequence);
     std::sort(positions.begin(), positions.end(), [&](int32_t a, int32_t b) {
-      double x = problem.nodes[sequence[a]].cost, y = problem.nodes[sequence[b]].cost;
+      double x = arrays[sequence[a]].cost, y = arrays[sequence[b]].cost;
       return x != y ? x > y : a < b;
     });
     std::vector<char> gone(sequence.size(), 0);
@@ -196,15 +221,15 @@ void removeRepeats(const RematProblem &problem, Timeline &timeline, Sequence &se
         if (!gone[k])
           rest.push_back(sequence[k]);
       sequence = std::move(rest);
-      removeUnused(problem, timeline, sequence);
+      removeUnused(timeline, sequence);
     }
   }
 }
 
 } // namespace
 
-std::vector<int32_t> repeats(const RematProblem &problem, const Sequence &sequence) {
-  std::vector<char> seen(problem.nodes.size(), 0);
+std::vector<int32_t> repeats(const RematArrays &arrays, const Sequence &sequence) {
+  std::vector<char> seen(arrays.count(), 0);
   std::vector<int32_t> result;
   for (size_t p = 0; p < sequence.size(); ++p) {
     if (seen[sequence[p]])
@@ -214,19 +239,19 @@ std::vector<int32_t> repeats(const RematProblem &problem, const Sequence &sequen
   return result;
 }
 
-bool evictToBudget(const RematProblem &problem, Sequence &sequence, int64_t budget, uint64_t seed, int64_t &work) {
-  return Evictor(problem, budget, seed).run(sequence, work);
+bool evictToBudget(const RematArrays &arrays, Sequence &sequence, int64_t budget, uint64_t seed, int64_t &work) {
+  return Evictor(arrays, budget, seed).run(sequence, work);
 }
 
-void improveSequence(const RematProblem &problem, Sequence &sequence, int64_t budget, int64_t &work) {
-  Timeline timeline(problem);
-  removeUnused(problem, timeline, sequence);
-  removeRepeats(problem, timeline, sequence, budget, work);
+void improveSequence(const RematArrays &arrays, Sequence &sequence, int64_t budget, int64_t &work) {
+  Timeline timeline(arrays);
+  removeUnused(timeline, sequence);
+  removeRepeats(arrays, timeline, sequence, budget, work);
   timeline.simulate(sequence);
   double best = timeline.cost;
   Random random{0xD1B54A32D192ED03ull};
   while (work > 0) {
-    std::vector<int32_t> positions = repeats(problem, sequence);
+    std::vector<int32_t> positions = repeats(arrays, sequence);
     if (positions.empty())
       return;
     // Take out a few recomputations that lie together, or a few at random, and evict anew.
@@ -242,12 +267,12 @@ void improveSequence(const RematProblem &problem, Sequence &sequence, int64_t bu
         trial.push_back(sequence[k]);
     work -= int64_t(sequence.size());
     int64_t before = timeline.work;
-    bool fits = evictToBudget(problem, trial, budget, random.next() | 1, work);
+    bool fits = evictToBudget(arrays, trial, budget, random.next() | 1, work);
     if (fits) {
-      removeUnused(problem, timeline, trial);
+      removeUnused(timeline, trial);
       timeline.simulate(trial);
       if (timeline.cost <= best * 1.02)
-        removeRepeats(problem, timeline, trial, budget, work);
+        removeRepeats(arrays, timeline, trial, budget, work);
       timeline.simulate(trial);
       if (timeline.peak <= budget && timeline.cost <= best) {
         best = timeline.cost;

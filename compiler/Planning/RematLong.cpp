@@ -12,7 +12,7 @@
 namespace gmc::planning::detail {
 
 LongSolver::LongSolver(const RematProblem &problem, int effort)
-    : problem(problem), effort(std::clamp(effort, 1, 5)), timeline(problem),
+    : problem(problem), effort(std::clamp(effort, 1, 5)), arrays(problem), timeline(arrays),
       unconstrained(leastPeakOrder(problem, this->effort)), boundBytes(rematBoundBytes(problem)) {
   timeline.simulate(unconstrained);
   unconstrainedPeak = timeline.peak;
@@ -42,7 +42,7 @@ bool LongSolver::fit(int64_t budget, const std::vector<const Sequence *> &starts
   for (const Sequence *start : starts) {
     Sequence sequence = *start;
     int64_t work = 3000 * effort * int64_t(problem.nodes.size());
-    bool fits = evictInRounds(problem, sequence, budget, 0, work);
+    bool fits = evictInRounds(arrays, sequence, budget, 0, work);
     timeline.simulate(sequence);
     if (!fits) {
       if (timeline.peak < lowestPeak) {
@@ -51,7 +51,7 @@ bool LongSolver::fit(int64_t budget, const std::vector<const Sequence *> &starts
       }
       continue;
     }
-    holdInstead(problem, timeline, sequence, budget, work);
+    holdInstead(timeline, sequence, budget, work);
     timeline.simulate(sequence);
     if (timeline.peak > budget || timeline.cost >= cost)
       continue;
@@ -66,7 +66,7 @@ void LongSolver::improve(Sequence &sequence, int64_t budget, int64_t work) {
   timeline.simulate(sequence);
   double best = timeline.cost;
   while (work > 0) {
-    std::vector<int32_t> positions = repeats(problem, sequence);
+    std::vector<int32_t> positions = repeats(arrays, sequence);
     if (positions.empty())
       return;
     // Take out a few recomputations that lie together, or a few at random, and evict anew.
@@ -80,11 +80,11 @@ void LongSolver::improve(Sequence &sequence, int64_t budget, int64_t work) {
       if (!gone[k])
         trial.push_back(sequence[k]);
     work -= 8 * int64_t(sequence.size());
-    if (!evictInRounds(problem, trial, budget, random.next() | 1, work))
+    if (!evictInRounds(arrays, trial, budget, random.next() | 1, work))
       continue;
     timeline.simulate(trial);
     if (timeline.cost <= best * 1.02)
-      holdInstead(problem, timeline, trial, budget, work);
+      holdInstead(timeline, trial, budget, work);
     timeline.simulate(trial);
     if (timeline.peak <= budget && timeline.cost <= best) {
       best = timeline.cost;
@@ -148,7 +148,7 @@ std::vector<RematSchedule> LongSolver::frontier(int points, const std::vector<Se
   auto descend = [&](int64_t budget) {
     Sequence next;
     std::vector<const Sequence *> starts{&found.back()};
-    if (problem.nodes.size() < 2000 || found.size() % 4 == 0) // from the top it costs a pass for every gap again
+    if (!arrays.large() || found.size() % 4 == 0) // from the top it costs a pass for every gap again
       starts.push_back(&unconstrained);
     for (const Sequence *start : checkpointed(budget))
       starts.push_back(start);
@@ -162,7 +162,7 @@ std::vector<RematSchedule> LongSolver::frontier(int points, const std::vector<Se
     if (!timeline.simulate(order))
       continue;
     int64_t work = 3000 * effort * int64_t(problem.nodes.size());
-    holdInstead(problem, timeline, order, timeline.peak, work);
+    holdInstead(timeline, order, timeline.peak, work);
     keep(std::move(order));
   }
   int64_t span = unconstrainedPeak - boundBytes;
@@ -194,8 +194,8 @@ std::vector<RematSchedule> LongSolver::frontier(int points, const std::vector<Se
   for (int64_t step = 64; step <= 1024 && work > 0 && lowestPeak > boundBytes;) {
     Sequence next = lowest;
     int64_t budget = std::max(boundBytes, lowestPeak - std::max<int64_t>(1, (lowestPeak - problem.fixedBytes) / step));
-    if (!evictToBudget(problem, next, budget, 0, work)) {
-      step *= 4;
+    if (!evictToBudget(arrays, next, budget, 0, work)) {
+      step *= arrays.large() ? 16 : 4;
       continue;
     }
     timeline.simulate(next);
@@ -208,7 +208,7 @@ std::vector<RematSchedule> LongSolver::frontier(int points, const std::vector<Se
     Sequence cheapest;
     found.push_back(fit(lowestPeak, {&lowest, &found.back()}, cheapest) ? cheapest : lowest);
   }
-  refine(found, int(problem.nodes.size() < 2000 ? points / 2 : points / 5));
+  refine(found, int(!arrays.large() ? points / 2 : points / 5));
   std::vector<RematSchedule> all;
   for (const Sequence &sequence : found)
     all.push_back(result(&sequence));

@@ -31,6 +31,7 @@ private:
 
   const RematProblem &problem;
   int effort;
+  RematArrays arrays;
   Timeline timeline;
   Sequence unconstrained;
   std::vector<std::pair<int64_t, Sequence>> checkpoints; ///< peak and order, by rising number of segments

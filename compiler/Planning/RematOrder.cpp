@@ -223,7 +223,8 @@ void movePeak(const RematProblem &problem, const Graph &graph, Timeline &timelin
 
 Sequence leastPeakOrder(const RematProblem &problem, int effort) {
   Graph graph(problem);
-  Timeline timeline(problem);
+  RematArrays arrays(problem);
+  Timeline timeline(arrays);
   int64_t work = int64_t(200'000'000) * effort;
   Sequence given = byIndex(graph);
   Sequence greedy = leastGrowth(problem, graph, work);

@@ -8,18 +8,13 @@
 #include "compiler/Planning/RematSequence.h"
 
 #include <algorithm>
-#include <numeric>
+#include <limits>
+#include <tuple>
+#include <unordered_set>
 
 namespace gmc::planning::detail {
 
 namespace {
-
-/// Lists of positions, one per key, in one array.
-struct Lists {
-  std::vector<int32_t> start, items;
-  const int32_t *begin(int32_t key) const { return items.data() + start[key]; }
-  const int32_t *end(int32_t key) const { return items.data() + start[key + 1]; }
-};
 
 /// The value of an occurrence is not held over (after, before) but computed again in front of `before`.
 struct Gap {
@@ -29,17 +24,22 @@ struct Gap {
   int64_t gain;              ///< bytes freed
   int32_t over;              ///< positions above the budget inside
   double score;              ///< cost per byte and position, the lower the better
+  uint64_t key;              ///< node of the value, and node in front of which it is computed again
 };
+
+constexpr double unlimited = std::numeric_limits<double>::infinity();
 
 class Rounds {
 public:
-  Rounds(const RematProblem &problem, int64_t budget, uint64_t seed, int64_t &work)
-      : problem(problem), budget(budget), work(work), timeline(problem), random{seed ? seed : 1}, jitter(seed != 0),
-        inChain(problem.nodes.size(), 0) {}
+  Rounds(const RematArrays &arrays, int64_t budget, uint64_t seed, int64_t &work)
+      : arrays(arrays), budget(budget), work(work), timeline(arrays), trial(arrays), random{seed ? seed : 1},
+        jitter(seed != 0), inChain(arrays.count(), 0) {}
 
   bool run(Sequence &sequence) {
     timeline.simulate(sequence);
     double overflow = timeline.overflow(budget), before = overflow;
+    if (timeline.peak > budget && arrays.large())
+      limit = firstLimit(sequence, overflow);
     Sequence lowest = sequence;
     int64_t least = timeline.peak;
     for (int round = 1; timeline.peak > budget; ++round) {
@@ -48,18 +48,11 @@ public:
       if (round % 16 == 0)
         before = overflow;
       work -= int64_t(sequence.size()) * 8;
-      collect(sequence);
-      // Half as many while together they do not help; then each of the best alone.
-      bool better = false;
-      size_t most = gaps.size();
-      for (int tries = 0; tries < 6 && most && !better; ++tries) {
-        most = select(overflow, most);
-        better = most && apply(sequence, overflow);
-        most /= 2;
-      }
-      for (size_t g = 0; g < gaps.size() && g < 40 && !better && work > 0; ++g) {
-        chosen = {int32_t(g)};
-        better = apply(sequence, overflow);
+      bool better = advance(sequence, overflow);
+      if (!better && arrays.large() && (!useless.empty() || limit < unlimited)) { // what was left out may be what helps
+        useless.clear();
+        limit = unlimited;
+        better = advance(sequence, overflow);
       }
       if (timeline.peak < least) {
         least = timeline.peak;
@@ -74,142 +67,201 @@ public:
   }
 
 private:
-  /// Uses of each occurrence, occurrences of each node, and the gaps worth closing, best first.
-  void collect(const Sequence &sequence) {
-    int32_t length = int32_t(sequence.size()), nodes = int32_t(problem.nodes.size());
-    latest.assign(nodes, -1);
-    users.clear();
-    users.reserve(4 * length);
-    uses.start.assign(length + 1, 0);
-    occurrences.start.assign(nodes + 1, 0);
-    for (int32_t p = 0; p < length; ++p) {
-      for (int32_t d : problem.nodes[sequence[p]].deps) {
-        users.push_back({latest[d], p});
-        ++uses.start[latest[d] + 1];
-      }
-      latest[sequence[p]] = p;
-      ++occurrences.start[sequence[p] + 1];
+  /// One round: gaps with scores up to the limit, as many of the best as shrink what is above the budget by a third.
+  bool advance(Sequence &sequence, double &overflow) {
+    collect(sequence);
+    size_t most = select(overflow, gaps.size());
+    if (limit < unlimited && left > overflow * enough) { // too few below the limit
+      limit = unlimited;
+      collect(sequence);
+      most = select(overflow, gaps.size());
     }
-    std::partial_sum(uses.start.begin(), uses.start.end(), uses.start.begin());
-    std::partial_sum(occurrences.start.begin(), occurrences.start.end(), occurrences.start.begin());
-    uses.items.resize(users.size());
-    occurrences.items.resize(length);
-    fill.assign(uses.start.begin(), uses.start.end());
-    for (auto [occurrence, p] : users)
-      uses.items[fill[occurrence]++] = p;
-    fill.assign(occurrences.start.begin(), occurrences.start.end());
-    for (int32_t p = 0; p < length; ++p)
-      occurrences.items[fill[sequence[p]]++] = p;
-    over.assign(length + 1, 0);
-    for (int32_t p = 0; p < length; ++p)
-      over[p + 1] = over[p] + (timeline.memory[p] > budget);
+    // The next round's are not much dearer than the dearest of this one.
+    if (most && arrays.large())
+      limit = 8 * gaps[chosen.back()].score;
+    // Half as many while together they do not help; then each of the best alone.
+    for (int tries = 0; tries < 6 && most; ++tries) {
+      if (apply(sequence, overflow))
+        return true;
+      if (most /= 2; most && tries < 5)
+        most = select(overflow, most);
+    }
+    int alone = 0;
+    for (size_t g = 0; g < gaps.size() && alone < 40 && work > 0; ++g) {
+      if (!useless.insert(gaps[g].key).second && arrays.large())
+        continue;
+      chosen = {int32_t(g)};
+      if (apply(sequence, overflow))
+        return true;
+      ++alone;
+    }
+    return false;
+  }
 
+  /// A limit that leaves enough gaps to choose from, going by the cost of their values alone.
+  double firstLimit(const Sequence &sequence, double overflow) {
+    std::vector<std::pair<double, double>> values; // score of a chain of one node, bytes times positions above the budget
+    passGaps(sequence, [&](int32_t v, int32_t after, int32_t before) {
+      double worth = double(arrays[v].size) * (over[before] - over[after + 1]);
+      if (worth > 0 && arrays[v].recomputable)
+        values.push_back({arrays[v].cost / worth, worth});
+    });
+    std::sort(values.begin(), values.end());
+    double sum = 0;
+    for (auto [score, worth] : values)
+      if ((sum += worth) > 2 * overflow)
+        return 8 * score;
+    return unlimited;
+  }
+
+  /// The gaps worth closing, best first: those between two uses of an occurrence, or its last use and the end.
+  void collect(const Sequence &sequence) {
     gaps.clear();
     chains.clear();
     leaned.clear();
-    for (int32_t o = 0; o < length; ++o) {
-      const RematNode &node = problem.nodes[sequence[o]];
-      if (!node.size || !node.recomputable || over[std::min(timeline.lastUse[o], length)] == over[o + 1])
-        continue;
-      int32_t after = o;
-      for (const int32_t *use = uses.begin(o); use != uses.end(o); after = *use++)
-        consider(sequence[o], o, after, *use);
-      if (timeline.lastUse[o] == length)
-        consider(sequence[o], o, after, length);
+    passGaps(sequence, [&](int32_t v, int32_t after, int32_t before) {
+      uint64_t key = uint64_t(v) << 32 | uint32_t(before < int32_t(sequence.size()) ? sequence[before] : arrays.count());
+      consider(v, after, before, key);
+    });
+    rank();
+  }
+
+  /// Calls `visit(node, after, before)` for the gaps of the latest occurrence of each node, by rising `before`. `latest` has
+  /// the occurrences that a recomputation in front of `before` finds.
+  template <typename Visitor> void passGaps(const Sequence &sequence, Visitor visit) {
+    int32_t length = int32_t(sequence.size());
+    over.assign(length + 1, 0);
+    for (int32_t p = 0; p < length; ++p)
+      over[p + 1] = over[p] + (timeline.memory[p] > budget);
+    latest.assign(arrays.count(), -1);
+    touched.resize(length);
+    for (int32_t p = 0; p < length; ++p) {
+      for (int32_t d : arrays.depsOf(sequence[p])) {
+        if (int32_t after = touched[latest[d]]; after + 1 < p)
+          visit(d, after, p);
+        touched[latest[d]] = p;
+      }
+      latest[sequence[p]] = p;
+      touched[p] = p;
     }
+    for (int32_t n = 0; n < arrays.count(); ++n)
+      if (arrays[n].kept && latest[n] >= 0 && touched[latest[n]] + 1 < length)
+        visit(n, touched[latest[n]], length);
+  }
+
+  void consider(int32_t v, int32_t after, int32_t before, uint64_t key) {
+    const RematArrays::Node &node = arrays[v];
+    int32_t inside = over[before] - over[after + 1];
+    if (!inside || !node.size || !node.recomputable)
+      return;
+    // A chain beyond this cost scores above the limit, whatever it frees.
+    double most = limit * double(node.size) * inside * (jitter ? 2 : 1);
+    for (bool hold : {false, true}) {
+      Gap gap{latest[v], after, before, int32_t(chains.size()), 0, int32_t(leaned.size()), 0, node.size, inside, 0, key};
+      Chain chain{before, hold, node.size, most, 1e-12, 0};
+      bool possible = addToChain(v, chain);
+      bool alone = members.size() == 1;
+      work -= 4 * int64_t(members.size());
+      for (int32_t m : members)
+        inChain[m] = 0;
+      members.clear();
+      gap.chainEnd = int32_t(chains.size());
+      gap.leansEnd = int32_t(leaned.size());
+      gap.gain = node.size - chain.held;
+      if (possible && gap.gain > 0) {
+        gap.score = chain.cost / (double(gap.gain) * inside);
+        gaps.push_back(gap);
+      }
+      if (alone)
+        break;
+    }
+  }
+
+  /// Varies the scores where that is wanted, keeps the better one of the two ways of closing a gap, and sorts.
+  void rank() {
+    std::sort(gaps.begin(), gaps.end(), [](const Gap &a, const Gap &b) {
+      return std::tie(a.occurrence, a.before, a.chain) < std::tie(b.occurrence, b.before, b.chain);
+    });
+    size_t kept = 0;
+    for (size_t g = 0; g < gaps.size(); ++g) {
+      Gap gap = gaps[g];
+      if (jitter)
+        gap.score *= 0.5 + random.unit();
+      if (gap.score > limit)
+        continue;
+      if (kept && gaps[kept - 1].occurrence == gap.occurrence && gaps[kept - 1].before == gap.before) {
+        if (gap.score < gaps[kept - 1].score)
+          gaps[kept - 1] = gap;
+        continue;
+      }
+      gaps[kept++] = gap;
+    }
+    gaps.resize(kept);
     std::sort(gaps.begin(), gaps.end(), [](const Gap &a, const Gap &b) {
       return a.score != b.score ? a.score < b.score
              : a.occurrence != b.occurrence ? a.occurrence < b.occurrence : a.before < b.before;
     });
   }
 
-  void consider(int32_t v, int32_t occurrence, int32_t after, int32_t before) {
-    if (before - after < 2)
-      return;
-    int32_t inside = over[before] - over[after + 1];
-    if (!inside)
-      return;
-    int64_t size = problem.nodes[v].size;
-    Gap best{};
-    bool found = false;
-    for (bool hold : {false, true}) {
-      Gap gap{occurrence, after, before, int32_t(chains.size()), 0, int32_t(leaned.size()), 0, size, inside, 0};
-      int64_t held = 0;
-      bool possible = addToChain(v, after, before, hold, size, held);
-      bool alone = touched.size() == 1;
-      work -= 4 * int64_t(touched.size());
-      for (int32_t t : touched)
-        inChain[t] = 0;
-      touched.clear();
-      gap.chainEnd = int32_t(chains.size());
-      gap.leansEnd = int32_t(leaned.size());
-      gap.gain = size - held;
-      if (possible && gap.gain > 0) {
-        double cost = 1e-12;
-        for (int32_t c = gap.chain; c < gap.chainEnd; ++c)
-          cost += problem.nodes[chains[c]].cost;
-        gap.score = cost / (double(gap.gain) * inside);
-        if (jitter)
-          gap.score *= 0.5 + random.unit();
-        if (!found || gap.score < best.score)
-          best = gap;
-        found = true;
-      }
-      if (alone)
-        break;
-    }
-    if (found)
-      gaps.push_back(best);
-  }
+  /// A chain in the making.
+  struct Chain {
+    int32_t before;
+    bool hold;
+    int64_t evicted; ///< bytes
+    double most;     ///< cost beyond which it is given up
+    double cost;
+    int64_t held;
+  };
 
   /// Extends the chain that computes v again in front of `before` by what is not live there. With `hold`, what is small is
-  /// held from its last use instead; `held` sums those bytes. False if v cannot be had again.
-  bool addToChain(int32_t v, int32_t after, int32_t before, bool hold, int64_t evicted, int64_t &held) {
+  /// held from its last use instead; `held` sums those bytes. False if v cannot be had again, or at too high a cost.
+  bool addToChain(int32_t v, Chain &chain) {
     if (inChain[v])
       return true;
-    if (!problem.nodes[v].recomputable || touched.size() > 100)
+    if (!arrays[v].recomputable || members.size() > 100 || (chain.cost += arrays[v].cost) > chain.most)
       return false;
     inChain[v] = 1;
-    touched.push_back(v);
-    for (int32_t d : problem.nodes[v].deps) {
+    members.push_back(v);
+    for (int32_t d : arrays.depsOf(v)) {
       if (inChain[d])
         continue;
-      const int32_t *end = std::lower_bound(occurrences.begin(d), occurrences.end(d), before);
-      int32_t occurrence = end == occurrences.begin(d) ? -1 : end[-1];
-      if (occurrence >= 0 && timeline.lastUse[occurrence] >= before) {
+      int32_t occurrence = latest[d];
+      if (occurrence >= 0 && timeline.lastUse[occurrence] >= chain.before) {
         leaned.push_back(occurrence);
         continue;
       }
-      if (occurrence >= 0 && (!problem.nodes[d].recomputable || (hold && problem.nodes[d].size * 4 <= evicted))) {
-        held += problem.nodes[d].size;
+      if (occurrence >= 0 && (!arrays[d].recomputable || (chain.hold && arrays[d].size * 4 <= chain.evicted))) {
+        chain.held += arrays[d].size;
         inChain[d] = 1; // counted once
-        touched.push_back(d);
+        members.push_back(d);
         leaned.push_back(occurrence);
         continue;
       }
-      if (!addToChain(d, after, before, hold, evicted, held))
+      if (!addToChain(d, chain))
         return false;
     }
     chains.push_back(v);
     return true;
   }
 
-  /// Chooses gaps, best first, at most `most`, until what is above the budget has shrunk by a third. Gaps that lean on what
+  /// Chooses gaps, best first, at most `most`, until enough of what is above the budget is gone. Gaps that lean on what
   /// another one takes away wait for the next round. Returns how many.
   size_t select(double overflow, size_t most) {
     chosen.clear();
     estimate = timeline.memory;
-    taken.assign(estimate.size(), {});
-    pins.assign(estimate.size(), {});
-    double left = overflow;
-    for (size_t g = 0; g < gaps.size() && chosen.size() < most && left > overflow * 0.7; ++g) {
+    taken.clear();
+    firstTaken.assign(estimate.size(), -1);
+    pins.clear();
+    firstPin.assign(estimate.size(), -1);
+    left = overflow;
+    for (size_t g = 0; g < gaps.size() && chosen.size() < most && left > overflow * enough; ++g) {
       const Gap &gap = gaps[g];
       bool free = true;
-      for (int32_t pin : pins[gap.occurrence])
-        free &= pin <= gap.after || pin > gap.before;
+      for (int32_t k = firstPin[gap.occurrence]; k >= 0; k = pins[k].next)
+        free &= pins[k].before <= gap.after || pins[k].before > gap.before;
       for (int32_t l = gap.leans; l < gap.leansEnd && free; ++l)
-        for (const auto &[from, to] : taken[leaned[l]])
-          free &= gap.before <= from || gap.before > to;
+        for (int32_t k = firstTaken[leaned[l]]; k >= 0; k = taken[k].next)
+          free &= gap.before <= taken[k].after || gap.before > taken[k].before;
       if (!free)
         continue;
       int32_t still = 0;
@@ -223,9 +275,12 @@ private:
           left -= double(std::min(gap.gain, estimate[p] - budget));
         estimate[p] -= gap.gain;
       }
-      taken[gap.occurrence].push_back({gap.after, gap.before});
-      for (int32_t l = gap.leans; l < gap.leansEnd; ++l)
-        pins[leaned[l]].push_back(gap.before);
+      taken.push_back({gap.after, gap.before, firstTaken[gap.occurrence]});
+      firstTaken[gap.occurrence] = int32_t(taken.size()) - 1;
+      for (int32_t l = gap.leans; l < gap.leansEnd; ++l) {
+        pins.push_back({gap.before, firstPin[leaned[l]]});
+        firstPin[leaned[l]] = int32_t(pins.size()) - 1;
+      }
       chosen.push_back(int32_t(g));
     }
     return chosen.size();
@@ -252,32 +307,44 @@ private:
     }
     next.insert(next.end(), sequence.begin() + done, sequence.end());
     work -= 4 * int64_t(next.size());
-    removeUnused(problem, trial(), next);
-    double then = trial().overflow(budget);
+    removeUnused(trial, next);
+    double then = trial.overflow(budget);
     if (then >= overflow * (1 - 1e-12))
       return false;
     overflow = then;
     sequence = std::move(next);
-    timeline.simulate(sequence);
+    std::swap(timeline, trial);
     return true;
   }
 
-  Timeline &trial() { return second; }
+  static constexpr double enough = 0.7; ///< of what is above the budget may stay there after a round
 
-  const RematProblem &problem;
+  struct Taken { ///< of one occurrence, as a list
+    int32_t after, before, next;
+  };
+  struct Pin {
+    int32_t before, next;
+  };
+
+  const RematArrays &arrays;
   int64_t budget;
   int64_t &work;
-  Timeline timeline, second{problem};
+  Timeline timeline, trial;
   Random random;
   bool jitter;
+  double limit = unlimited; ///< gaps of higher scores are not collected
+  double left = 0;          ///< above the budget after what select() chose, by its estimate
+  std::unordered_set<uint64_t> useless; ///< keys of gaps that alone did not help
   std::vector<char> inChain;
-  std::vector<int32_t> touched, latest, fill, chains, leaned, chosen, over;
-  std::vector<std::pair<int32_t, int32_t>> users; ///< occurrence, position
-  Lists uses, occurrences;
+  std::vector<int32_t> members; ///< of the chain in the making
+  std::vector<int32_t> latest;  ///< per node: its latest occurrence
+  std::vector<int32_t> touched; ///< per occurrence: its latest use, itself before any
+  std::vector<int32_t> chains, leaned, chosen, over;
   std::vector<Gap> gaps;
   std::vector<int64_t> estimate;
-  std::vector<std::vector<std::pair<int32_t, int32_t>>> taken;
-  std::vector<std::vector<int32_t>> pins;
+  std::vector<Taken> taken;
+  std::vector<Pin> pins;
+  std::vector<int32_t> firstTaken, firstPin; ///< per occurrence: in `taken`, in `pins`
 };
 
 /// Maximum over ranges of an array to which amounts are added, by blocks.
@@ -318,12 +385,13 @@ private:
 
 } // namespace
 
-bool evictInRounds(const RematProblem &problem, Sequence &sequence, int64_t budget, uint64_t seed, int64_t &work) {
-  return Rounds(problem, budget, seed, work).run(sequence);
+bool evictInRounds(const RematArrays &arrays, Sequence &sequence, int64_t budget, uint64_t seed, int64_t &work) {
+  return Rounds(arrays, budget, seed, work).run(sequence);
 }
 
-void holdInstead(const RematProblem &problem, Timeline &timeline, Sequence &sequence, int64_t budget, int64_t &work) {
-  std::vector<int32_t> previous(problem.nodes.size());
+void holdInstead(Timeline &timeline, Sequence &sequence, int64_t budget, int64_t &work) {
+  const RematArrays &arrays = *timeline.arrays;
+  std::vector<int32_t> previous(arrays.count());
   for (int pass = 0; pass < 8 && work > 0; ++pass) {
     if (!timeline.simulate(sequence) || timeline.peak > budget)
       return;
@@ -337,8 +405,8 @@ void holdInstead(const RematProblem &problem, Timeline &timeline, Sequence &sequ
       int32_t v = sequence[p], q = previous[v];
       previous[v] = p;
       if (q >= 0)
-        repeats.push_back({q, p, problem.nodes[v].cost /
-                                     (double(problem.nodes[v].size + 1) * (p - timeline.lastUse[q]))});
+        repeats.push_back({q, p, arrays[v].cost /
+                                     (double(arrays[v].size + 1) * (p - timeline.lastUse[q]))});
     }
     std::sort(repeats.begin(), repeats.end(), [](const Repeat &a, const Repeat &b) {
       return a.worth != b.worth ? a.worth > b.worth : a.again < b.again;
@@ -351,8 +419,8 @@ void holdInstead(const RematProblem &problem, Timeline &timeline, Sequence &sequ
       if (gone[r.first])
         continue;
       int32_t v = sequence[r.first], last = timeline.lastUse[r.first];
-      int64_t size = problem.nodes[v].size;
-      bool takenOver = last > r.first && problem.nodes[sequence[last]].inplaceOf == v;
+      int64_t size = arrays[v].size;
+      bool takenOver = last > r.first && arrays[sequence[last]].inplaceOf == v;
       size_t from = takenOver ? last : last + 1;
       work -= (r.again - last) / 32 + 4;
       if (profile.most(from, r.again) + size > budget)
@@ -369,7 +437,7 @@ void holdInstead(const RematProblem &problem, Timeline &timeline, Sequence &sequ
       if (!gone[p])
         rest.push_back(sequence[p]);
     work -= 8 * int64_t(sequence.size());
-    removeUnused(problem, timeline, rest);
+    removeUnused(timeline, rest);
     if (timeline.peak > budget)
       return;
     sequence = std::move(rest);

@@ -92,7 +92,7 @@ Sequence segmented(const RematProblem &problem, Timeline &timeline, const Sequen
     done = before;
   }
   result.insert(result.end(), order.begin() + done, order.end());
-  removeUnused(problem, timeline, result);
+  removeUnused(timeline, result);
   return result;
 }
 

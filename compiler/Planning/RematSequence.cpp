@@ -5,20 +5,21 @@
 
 namespace gmc::planning::detail {
 
-Timeline::Timeline(const RematProblem &problem) : kept(problem.nodes.size(), 0), latest(problem.nodes.size(), -1) {
-  for (int32_t k : problem.keep)
-    kept[k] = 1;
-  fixedBytes = problem.fixedBytes;
+RematArrays::RematArrays(const RematProblem &problem) : fixedBytes(problem.fixedBytes) {
+  nodes.reserve(problem.nodes.size());
   depStart.push_back(0);
   for (const RematNode &node : problem.nodes) {
     deps.insert(deps.end(), node.deps.begin(), node.deps.end());
     depStart.push_back(int32_t(deps.size()));
-    facts.push_back({node.size, node.workspace, node.cost, node.inplaceOf});
+    nodes.push_back({node.size, node.workspace, node.cost, node.inplaceOf, node.recomputable, false});
     anyInplace |= node.inplaceOf >= 0;
   }
+  for (int32_t k : problem.keep)
+    nodes[k].kept = true;
 }
 
 bool Timeline::simulate(const Sequence &sequence) {
+  const std::vector<RematArrays::Node> &nodes = arrays->nodes;
   int32_t length = int32_t(sequence.size());
   std::fill(latest.begin(), latest.end(), -1);
   lastUse.resize(length);
@@ -27,43 +28,44 @@ bool Timeline::simulate(const Sequence &sequence) {
   work += length;
   for (int32_t p = 0; p < length; ++p) {
     int32_t v = sequence[p];
-    for (int32_t k = depStart[v]; k < depStart[v + 1]; ++k) {
-      int32_t from = latest[deps[k]];
+    std::span<const int32_t> deps = arrays->depsOf(v);
+    for (int32_t d : deps) {
+      int32_t from = latest[d];
       if (from < 0)
         return false;
       lastUse[from] = p;
     }
-    work += depStart[v + 1] - depStart[v];
+    work += int64_t(deps.size());
     lastUse[p] = p;
     latest[v] = p;
-    cost += facts[v].cost;
+    cost += nodes[v].cost;
   }
-  for (size_t n = 0; n < kept.size(); ++n)
-    if (kept[n] && latest[n] >= 0)
+  for (size_t n = 0; n < nodes.size(); ++n)
+    if (nodes[n].kept && latest[n] >= 0)
       lastUse[latest[n]] = length; // to the end
   for (int32_t p = 0; p < length; ++p) {
-    int64_t size = facts[sequence[p]].size;
+    int64_t size = nodes[sequence[p]].size;
     memory[p] += size;
     if (lastUse[p] < length)
       memory[lastUse[p] + 1] -= size;
   }
-  int64_t live = fixedBytes;
+  int64_t live = arrays->fixedBytes;
   for (int32_t p = 0; p < length; ++p) {
     live += memory[p];
-    memory[p] = live + facts[sequence[p]].workspace;
+    memory[p] = live + nodes[sequence[p]].workspace;
   }
   memory.resize(length);
   // Once more over the latest occurrences for what is taken over in place.
-  if (anyInplace) {
+  if (arrays->anyInplace) {
     std::fill(latest.begin(), latest.end(), -1);
     for (int32_t p = 0; p < length; ++p) {
-      const Facts &node = facts[sequence[p]];
+      const RematArrays::Node &node = nodes[sequence[p]];
       if (node.inplaceOf >= 0 && lastUse[latest[node.inplaceOf]] == p)
-        memory[p] -= std::min(node.size, facts[node.inplaceOf].size);
+        memory[p] -= std::min(node.size, nodes[node.inplaceOf].size);
       latest[sequence[p]] = p;
     }
   }
-  peak = fixedBytes;
+  peak = arrays->fixedBytes;
   peakPosition = 0;
   for (int32_t p = 0; p < length; ++p)
     if (memory[p] > peak) {
@@ -93,45 +95,50 @@ RematSchedule Timeline::schedule(const Sequence &sequence) const {
   return result;
 }
 
-void removeUnused(const RematProblem &problem, Timeline &timeline, Sequence &sequence) {
+void removeUnused(Timeline &timeline, Sequence &sequence) {
+  const RematArrays &arrays = *timeline.arrays;
   int32_t length = int32_t(sequence.size());
-  std::vector<int32_t> latest(problem.nodes.size(), -1), times(problem.nodes.size(), 0), uses(length, 0), used;
+  if (!timeline.simulate(sequence))
+    return;
+  std::vector<int32_t> times(arrays.count(), 0);
+  for (int32_t v : sequence)
+    ++times[v];
+  bool any = false;
+  for (int32_t p = 0; p < length; ++p)
+    any |= timeline.lastUse[p] == p && times[sequence[p]] > 1;
+  if (!any)
+    return;
+  std::vector<int32_t> latest(arrays.count(), -1), uses(length, 0), used;
+  used.reserve(3 * length);
   for (int32_t p = 0; p < length; ++p) {
-    for (int32_t d : problem.nodes[sequence[p]].deps) {
-      if (latest[d] < 0)
-        return;
+    for (int32_t d : arrays.depsOf(sequence[p])) {
       ++uses[latest[d]];
       used.push_back(latest[d]);
     }
     latest[sequence[p]] = p;
-    ++times[sequence[p]];
   }
-  for (int32_t k : problem.keep)
-    if (latest[k] >= 0)
-      ++uses[latest[k]];
+  for (int32_t n = 0; n < arrays.count(); ++n)
+    if (arrays[n].kept && latest[n] >= 0)
+      ++uses[latest[n]];
   // From the end: what an occurrence uses lies before it. One of each node stays.
   std::vector<char> gone(length, 0);
   size_t end = used.size();
-  bool any = false;
   for (int32_t p = length; p-- > 0;) {
     int32_t v = sequence[p];
-    size_t start = end - problem.nodes[v].deps.size();
+    size_t start = end - arrays.depsOf(v).size();
     if (!uses[p] && times[v] > 1) {
       --times[v];
       gone[p] = 1;
-      any = true;
       for (size_t k = start; k < end; ++k)
         --uses[used[k]];
     }
     end = start;
   }
-  if (any) {
-    size_t kept = 0;
-    for (int32_t p = 0; p < length; ++p)
-      if (!gone[p])
-        sequence[kept++] = sequence[p];
-    sequence.resize(kept);
-  }
+  size_t kept = 0;
+  for (int32_t p = 0; p < length; ++p)
+    if (!gone[p])
+      sequence[kept++] = sequence[p];
+  sequence.resize(kept);
   timeline.simulate(sequence);
 }
 
