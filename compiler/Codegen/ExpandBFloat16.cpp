@@ -91,15 +91,70 @@ Value *expand(Instruction &instruction) {
   return isBFloat(type) ? truncate(b, result) : result;
 }
 
-} // namespace
+/// The bits of a bfloat, from where it is made: one that another block sees would be extended and rounded between the two.
+Value *bitsOf(Value *x) {
+  Type *bits = withElement(x->getType(), Type::getInt16Ty(x->getContext()));
+  if (auto *cast = dyn_cast<BitCastInst>(x); cast && cast->getOperand(0)->getType() == bits)
+    return cast->getOperand(0);
+  if (auto *constant = dyn_cast<Constant>(x))
+    return ConstantExpr::getBitCast(constant, bits);
+  if (auto *argument = dyn_cast<Argument>(x))
+    return IRBuilder<>(&*argument->getParent()->getEntryBlock().getFirstInsertionPt()).CreateBitCast(x, bits);
+  auto *instruction = cast<Instruction>(x);
+  return new BitCastInst(x, bits, "", *instruction->getInsertionPointAfterDef());
+}
 
-void expandBFloat16(Module &module) {
+/// An instruction that loads, stores or moves bfloats, of integers: what takes its place, nullptr for any other.
+Value *moveBits(Instruction &instruction) {
+  IRBuilder<> b(&instruction);
+  if (auto *store = dyn_cast<StoreInst>(&instruction)) {
+    if (!isBFloat(store->getValueOperand()->getType()))
+      return nullptr;
+    StoreInst *moved = b.CreateAlignedStore(bitsOf(store->getValueOperand()), store->getPointerOperand(), store->getAlign());
+    moved->copyMetadata(*store);
+    return moved;
+  }
+  Type *type = instruction.getType();
+  if (!isBFloat(type))
+    return nullptr;
+  Type *bits = withElement(type, b.getInt16Ty());
+  if (auto *load = dyn_cast<LoadInst>(&instruction)) {
+    LoadInst *moved = b.CreateAlignedLoad(bits, load->getPointerOperand(), load->getAlign());
+    moved->copyMetadata(*load);
+    return b.CreateBitCast(moved, type);
+  }
+  if (auto *phi = dyn_cast<PHINode>(&instruction)) {
+    PHINode *joined = b.CreatePHI(bits, phi->getNumIncomingValues());
+    for (auto [block, value] : zip(phi->blocks(), phi->incoming_values()))
+      joined->addIncoming(bitsOf(value), block);
+    b.SetInsertPoint(phi->getParent(), phi->getParent()->getFirstInsertionPt());
+    return b.CreateBitCast(joined, type);
+  }
+  if (auto *select = dyn_cast<SelectInst>(&instruction))
+    return b.CreateBitCast(b.CreateSelect(select->getCondition(), bitsOf(select->getTrueValue()), bitsOf(select->getFalseValue())), type);
+  if (auto *element = dyn_cast<ExtractElementInst>(&instruction))
+    return b.CreateBitCast(b.CreateExtractElement(bitsOf(element->getVectorOperand()), element->getIndexOperand()), type);
+  if (auto *element = dyn_cast<InsertElementInst>(&instruction))
+    return b.CreateBitCast(b.CreateInsertElement(bitsOf(element->getOperand(0)), bitsOf(element->getOperand(1)), element->getOperand(2)), type);
+  if (auto *shuffle = dyn_cast<ShuffleVectorInst>(&instruction))
+    return b.CreateBitCast(b.CreateShuffleVector(bitsOf(shuffle->getOperand(0)), bitsOf(shuffle->getOperand(1)), shuffle->getShuffleMask()), type);
+  return nullptr;
+}
+
+void rewrite(Module &module, Value *(*replacement)(Instruction &)) {
   for (Function &function : module)
     for (Instruction &instruction : make_early_inc_range(instructions(function)))
-      if (Value *value = expand(instruction)) {
-        instruction.replaceAllUsesWith(value);
+      if (Value *value = replacement(instruction)) {
+        if (!instruction.getType()->isVoidTy())
+          instruction.replaceAllUsesWith(value);
         instruction.eraseFromParent();
       }
 }
+
+} // namespace
+
+void expandBFloat16(Module &module) { rewrite(module, expand); }
+
+void moveBFloat16AsBits(Module &module) { rewrite(module, moveBits); }
 
 } // namespace gmc

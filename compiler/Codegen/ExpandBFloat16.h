@@ -12,6 +12,10 @@ namespace gmc {
 /// the same bits on every machine.
 void expandBFloat16(llvm::Module &module);
 
+/// Rewrites what moves bfloat between registers to move integers, for a CPU whose code would extend each and round it back by a
+/// function of a library. To be called behind all optimization, which undoes it.
+void moveBFloat16AsBits(llvm::Module &module);
+
 } // namespace gmc
 
 #endif

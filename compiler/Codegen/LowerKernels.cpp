@@ -160,6 +160,8 @@ void optimizeModule(llvm::Module &module, llvm::TargetMachine &machine, int leve
              : level == 2 ? llvm::OptimizationLevel::O2
                           : llvm::OptimizationLevel::O1;
   builder.buildPerModuleDefaultPipeline(opt).run(module, modules);
+  if (!machine.getTargetTriple().isNVPTX())
+    moveBFloat16AsBits(module);
 }
 
 llvm::Expected<std::unique_ptr<llvm::Module>> translateKernels(ModuleOp module, llvm::LLVMContext &llvmContext,

@@ -60,6 +60,10 @@ public:
                                                         int64_t count);
   virtual void storeNeighbours(mlir::OpBuilder &b, mlir::Location loc, llvm::ArrayRef<mlir::Value> values, unsigned i,
                                mlir::Value first);
+  /// Bytes of an element in the narrowest of the full-size buffers that loadNeighbours reads for operand i, and that storeNeighbours writes
+  /// and reads for result i: what a vector of 16 bytes is to be full of.
+  virtual int64_t operandBytes(unsigned i) const { return elementBytes(operandElementType(i)); }
+  virtual int64_t resultBytes(unsigned i) const { return elementBytes(resultElementType(i)); }
   /// Whether store() to result i does nothing but write resultBuffer(i), which may then be written as vectors instead.
   virtual bool storesPlainly(unsigned i) const { return true; }
 

@@ -1,6 +1,7 @@
 //===- GpuRows.cpp - rows that groups of GPU threads read, reduce and write -----------------------------===//
 
 #include "dialects/NN/GpuRows.h"
+#include "dialects/NN/GpuStage.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/MathExtras.h"
@@ -11,14 +12,16 @@ namespace gmc::nn {
 
 namespace {
 
-/// Chunks that a thread keeps: 16 registers an operand of 4-byte elements.
-constexpr int64_t keptChunks = 4;
-/// Chunks of a row above which a whole block has it.
-constexpr int64_t warpChunks = 128;
+/// Bytes that a thread keeps of an operand, at most.
+constexpr int64_t keptBytes = 64;
 /// Threads of a block whose warps have rows of their own.
 constexpr int64_t blockThreads = 128;
 
-int64_t lanesOf(const RowLayout &layout) { return std::max<int64_t>(16 / layout.elementBytes, 1); }
+int64_t lanesOf(const RowLayout &layout) { return std::max<int64_t>(16 / layout.bytes.narrowest, 1); }
+/// Chunks that a thread keeps.
+int64_t keptChunks(const RowLayout &layout) {
+  return std::max<int64_t>(keptBytes / (lanesOf(layout) * layout.bytes.widest), 1);
+}
 bool isAligned(const RowLayout &layout) { return !layout.length && layout.size % lanesOf(layout) == 0; }
 /// Chunks that a piece can touch.
 int64_t chunksOf(const RowLayout &layout) {
@@ -35,13 +38,26 @@ Value less(OpBuilder &b, Location loc, Value x, Value y) {
 
 } // namespace
 
-RowLayout cutIntoRows(int64_t elements, int64_t rows, int64_t elementBytes) {
+ElementBytes accessedBytes(const KernelBuilder &kernel, ArrayRef<unsigned> operands, ArrayRef<unsigned> results) {
+  ElementBytes bytes{16, 1};
+  auto both = [&](int64_t stored, Type type) {
+    bytes.narrowest = std::min(bytes.narrowest, stored);
+    bytes.widest = std::max(bytes.widest, elementBytes(type));
+  };
+  for (unsigned i : operands)
+    both(kernel.operandBytes(i), kernel.operandElementType(i));
+  for (unsigned i : results)
+    both(kernel.resultBytes(i), kernel.resultElementType(i));
+  return bytes;
+}
+
+RowLayout cutIntoRows(int64_t elements, int64_t rows, ElementBytes bytes) {
   RowLayout layout;
   layout.rows = rows;
   // Whole cache lines, so that two rows share no chunk.
   layout.size = llvm::alignTo(llvm::divideCeil(elements, rows), 128);
   layout.elements = elements;
-  layout.elementBytes = elementBytes;
+  layout.bytes = bytes;
   if (elements == layout.size * rows)
     return layout;
   int64_t size = layout.size;
@@ -70,10 +86,9 @@ GpuRow::GpuRow(KernelBuilder &kernel, const RowLayout &layout, const GpuBlock &b
 GpuRow::~GpuRow() = default;
 
 std::pair<int64_t, int64_t> GpuRow::threads(const RowLayout &layout) {
-  int64_t chunks = chunksOf(layout) * layout.pieces;
-  if (chunks > warpChunks) {
-    int64_t count =
-        std::clamp<int64_t>(llvm::alignTo(llvm::divideCeil(chunks, keptChunks), 32), 64, GpuBlock::maxThreads);
+  int64_t chunks = chunksOf(layout) * layout.pieces, kept = keptChunks(layout);
+  if (chunks > GpuBlock::warpSize * kept) {
+    int64_t count = std::clamp<int64_t>(llvm::alignTo(llvm::divideCeil(chunks, kept), 32), 64, GpuBlock::maxThreads);
     return {count, count};
   }
   int64_t count = std::min<int64_t>(GpuBlock::warpSize, llvm::PowerOf2Ceil(std::max<int64_t>(chunks, 1)));
@@ -143,7 +158,7 @@ void GpuRow::over(OpBuilder &b, Location loc, SmallVectorImpl<Value> &accumulato
                   function_ref<void(OpBuilder &, Location, Chunk &, SmallVectorImpl<Value> &)> body) {
   int64_t sharing = threads(layout).first, chunks = chunksOf(layout) * layout.pieces,
           slots = llvm::divideCeil(chunks, sharing);
-  if (slots <= keptChunks) {
+  if (slots <= keptChunks(layout)) {
     for (int64_t slot = 0; slot < slots; ++slot) {
       if (slot == static_cast<int64_t>(kept.size())) {
         Value number = kb::add(b, loc, lane, kb::idx(b, loc, slot * sharing));
@@ -162,62 +177,17 @@ void GpuRow::over(OpBuilder &b, Location loc, SmallVectorImpl<Value> &accumulato
   llvm::copy(loop.getResults(), accumulators.begin());
 }
 
-/// `lanes` elements of operand i from `first` on; zeros where the chunk has none of the row.
-SmallVector<Value> GpuRow::read(OpBuilder &b, Location loc, unsigned i, const Chunk &from, Value first, bool shared) {
-  int64_t lanes = lanesOf(layout);
-  bool mayEnd = !shared && layout.elements % lanes;
-  auto whole = [&](OpBuilder &b, Location l) { return kernel.loadNeighbours(b, l, i, first, lanes); };
-  if (!from.present && !mayEnd)
-    return whole(b, loc);
-  auto zero = [&](OpBuilder &b, Location l) -> Value {
-    Type type = bufferElement(kernel.operandElementType(i));
-    return isa<FloatType>(type) ? kb::constant(b, l, type, 0) : arith::ConstantOp::create(b, l, b.getZeroAttr(type));
-  };
-  auto inBuffer = [&](OpBuilder &b, Location l) -> SmallVector<Value> {
-    if (!mayEnd)
-      return whole(b, l);
-    // The last chunk of the buffer: element by element.
-    Value fits = less(b, l, first, kb::idx(b, l, layout.elements / lanes * lanes));
-    auto choice = scf::IfOp::create(
-        b, l, fits, [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, whole(b, l)); },
-        [&](OpBuilder &b, Location l) {
-          SmallVector<Value> values;
-          for (int64_t k = 0; k < lanes; ++k) {
-            if (k >= layout.elements % lanes) {
-              values.push_back(zero(b, l));
-              continue;
-            }
-            Value at = kb::add(b, l, first, kb::idx(b, l, k));
-            values.push_back(kernel.load(b, l, i, kb::delinearize(b, l, at, kernel.operandShape(i))));
-          }
-          scf::YieldOp::create(b, l, values);
-        });
-    return choice.getResults();
-  };
-  if (!from.present)
-    return inBuffer(b, loc);
-  auto choice = scf::IfOp::create(
-      b, loc, from.present, [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, inBuffer(b, l)); },
-      [&](OpBuilder &b, Location l) {
-        SmallVector<Value> zeros;
-        for (int64_t k = 0; k < lanes; ++k)
-          zeros.push_back(zero(b, l));
-        scf::YieldOp::create(b, l, zeros);
-      });
-  return choice.getResults();
-}
-
 Scalar GpuRow::load(OpBuilder &b, Location loc, unsigned i, const Element &e, Type type) {
   SmallVector<Value> &values = e.chunk->operands[i];
   if (values.empty())
-    values = read(b, loc, i, *e.chunk, e.chunk->first, /*shared=*/false);
+    values = loadChunk(kernel, b, loc, i, e.chunk->first, lanesOf(layout), e.chunk->present);
   return convert(Scalar(b, loc, values[e.lane]), type);
 }
 
 Scalar GpuRow::parameter(OpBuilder &b, Location loc, unsigned i, const Element &e, Type type) {
   SmallVector<Value> &values = e.chunk->parameters[i];
   if (values.empty() && isAligned(layout))
-    values = read(b, loc, i, *e.chunk, e.chunk->inRow, /*shared=*/true);
+    values = loadChunk(kernel, b, loc, i, e.chunk->inRow, lanesOf(layout), e.chunk->present);
   if (values.empty())
     for (const Element &each : e.chunk->elements) {
       Value at = arith::SelectOp::create(b, loc, each.inside, each.index, kb::idx(b, loc, 0));
@@ -267,22 +237,10 @@ void GpuRow::store(OpBuilder &b, Location loc, unsigned i, Term value) {
     auto whole = [&](OpBuilder &b, Location l) { kernel.storeNeighbours(b, l, values, i, chunk.first); };
     if (isAligned(layout))
       return chunk.present ? kb::when(b, l, chunk.present, whole) : whole(b, l);
-    Value inside = both(b, l, chunk.elements.front().inside, chunk.elements.back().inside);
-    scf::IfOp::create(
-        b, l, inside,
-        [&](OpBuilder &b, Location l) {
-          whole(b, l);
-          scf::YieldOp::create(b, l);
-        },
-        [&](OpBuilder &b, Location l) {
-          for (auto [e, each] : llvm::zip(chunk.elements, values)) {
-            Value at = position(b, l, e);
-            kb::when(b, l, e.inside, [&](OpBuilder &b, Location l) {
-              kernel.store(b, l, each, i, kb::delinearize(b, l, at, kernel.resultShape(i)));
-            });
-          }
-          scf::YieldOp::create(b, l);
-        });
+    SmallVector<Value> inside;
+    for (const Element &e : chunk.elements)
+      inside.push_back(e.inside);
+    storeChunk(kernel, b, l, i, values, chunk.first, inside);
   });
 }
 

@@ -2,7 +2,7 @@
 //
 // The cooperative form of kernels that reduce rows of neighbouring elements: up to 32 threads of a warp, or a whole
 // block, share a row. Each thread has some chunks of 16 bytes of it, which it loads once and keeps in registers for all
-// reductions and stores that follow, up to 16384 elements of 4 bytes a row; longer rows are read again by each. Partial
+// reductions and stores that follow, up to 16384 elements a row; longer rows are read again by each. Partial
 // results are combined through shuffles and shared memory in an order that depends on the shape alone.
 //
 // A row whose size is no multiple of a chunk begins and ends inside of one: such a chunk is loaded whole, and elements
@@ -17,22 +17,29 @@
 
 namespace gmc::nn {
 
+/// Bytes of an element: in the narrowest buffer behind some operands and results, which says how many elements an access of 16 bytes
+/// takes, and in the widest of their types, which says how many registers those are.
+struct ElementBytes {
+  int64_t narrowest = 4, widest = 4;
+};
+ElementBytes accessedBytes(const KernelBuilder &kernel, llvm::ArrayRef<unsigned> operands, llvm::ArrayRef<unsigned> results = {});
+
 struct RowLayout {
   int64_t rows = 0;
   int64_t size = 0;         ///< elements of a piece, which are neighbours
   int64_t elements = 0;     ///< of the buffers that hold the rows
-  int64_t elementBytes = 4; ///< of the narrowest of them
+  ElementBytes bytes;       ///< of an element in them
   int64_t pieces = 1;       ///< that make up a row
   /// Position of the first element of a piece in the buffers, a multiple of `size`; null: row * size.
-  std::function<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::Value row, mlir::Value piece)> base;
+  std::function<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::Value row, mlir::Value piece)> base = nullptr;
   /// Elements that a piece has, at most `size`; null: `size`.
-  std::function<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::Value row, mlir::Value piece)> length;
+  std::function<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::Value row, mlir::Value piece)> length = nullptr;
   /// Whether the row has the piece, as i1; null: it has all.
-  std::function<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::Value row, mlir::Value piece)> exists;
+  std::function<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::Value row, mlir::Value piece)> exists = nullptr;
 };
 
 /// `elements` neighbours cut into `rows` rows of equal length but for the last ones.
-RowLayout cutIntoRows(int64_t elements, int64_t rows, int64_t elementBytes);
+RowLayout cutIntoRows(int64_t elements, int64_t rows, ElementBytes bytes);
 
 class GpuRow {
 public:
@@ -79,9 +86,6 @@ private:
   void
   over(mlir::OpBuilder &b, mlir::Location loc, mlir::SmallVectorImpl<mlir::Value> &accumulators,
        llvm::function_ref<void(mlir::OpBuilder &, mlir::Location, Chunk &, mlir::SmallVectorImpl<mlir::Value> &)> body);
-  llvm::SmallVector<mlir::Value> read(mlir::OpBuilder &b, mlir::Location loc, unsigned i, const Chunk &from,
-                                      mlir::Value first, bool shared);
-
   KernelBuilder &kernel;
   const RowLayout &layout;
   const GpuBlock &block;

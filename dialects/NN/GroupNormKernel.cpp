@@ -39,7 +39,7 @@ void GroupNormOp::emitKernel(KernelBuilder &kernel) {
   double epsilon = getEpsilon().convertToDouble();
   int64_t plane = numElements(ArrayRef(shape).drop_front(2)), rows = shape[0] * groups;
   if (kernel.target() == KernelTarget::Gpu) {
-    RowLayout layout{rows, perGroup * plane, rows * perGroup * plane, elementBytes(kernel.operandElementType(0))};
+    RowLayout layout{rows, perGroup * plane, rows * perGroup * plane, accessedBytes(kernel, {0}, {0})};
     return emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
       SmallVector<Value> ng = kb::delinearize(b, loc, row.index(), {shape[0], groups});
       auto x = [&](OpBuilder &b, Location l, const GpuRow::Element &e) { return row.load(b, l, 0, e, type); };
@@ -105,7 +105,7 @@ void GroupNormGradOp::emitKernel(KernelBuilder &kernel) {
   if (PlaneSums::pays(kernel.target(), shape)) {
     PlaneSums sums(shape, /*partPerSample=*/true);
     int64_t plane = numElements(ArrayRef(shape).drop_front(2)), rows = shape[0] * groups;
-    sums.emit(kernel, type, elementBytes(kernel.operandElementType(0)),
+    sums.emit(kernel, type, accessedBytes(kernel, {0, 4}),
               [&](OpBuilder &b, Location l, GpuRow &row, const GpuRow::Element &e, Value sample, Value c) {
                 SmallVector<Value> ng{sample, kb::div(b, l, c, kb::idx(b, l, perGroup))};
                 Scalar dy = row.load(b, l, 4, e, type);
@@ -116,7 +116,7 @@ void GroupNormGradOp::emitKernel(KernelBuilder &kernel) {
       access.store(Scalar(b, loc, sums.total(kernel, b, loc, type, 1, c[0])), 1, c);
       access.store(Scalar(b, loc, sums.total(kernel, b, loc, type, 0, c[0])), 2, c);
     });
-    RowLayout layout{rows, perGroup * plane, rows * perGroup * plane, elementBytes(kernel.operandElementType(0))};
+    RowLayout layout{rows, perGroup * plane, rows * perGroup * plane, accessedBytes(kernel, {0, 4}, {0})};
     return emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
       SmallVector<Value> ng = kb::delinearize(b, loc, row.index(), {shape[0], groups});
       Scalar mean = access.load(b, loc, 2, ng), inverse = access.load(b, loc, 3, ng);

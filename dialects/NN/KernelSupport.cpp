@@ -60,7 +60,7 @@ Value flatten(OpBuilder &b, Location loc, Value buffer) {
 Value loadFlat(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned i, Value linear) {
   if (Value buffer = kernel.operandBuffer(i))
     return memref::LoadOp::create(b, loc, flatten(b, loc, buffer), linear);
-  return kernel.load(b, loc, i, kb::delinearize(b, loc, linear, kernel.operandShape(i)));
+  return kernel.loadNeighbours(b, loc, i, linear, 1)[0];
 }
 
 void storeFlat(KernelBuilder &kernel, OpBuilder &b, Location loc, Value value, unsigned i, Value linear) {

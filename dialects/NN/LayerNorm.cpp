@@ -99,12 +99,12 @@ struct Row {
 };
 } // namespace
 
-static void overRows(KernelBuilder &kernel, RankedTensorType x, int64_t axis,
+static void overRows(KernelBuilder &kernel, RankedTensorType x, int64_t axis, ArrayRef<unsigned> operands,
                      function_ref<void(OpBuilder &, Location, const Row &)> body) {
   int64_t rows = rowCount(x, axis), size = rowSize(x, axis);
   if (kernel.target() != KernelTarget::Gpu)
     return kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) { body(b, loc, Row(kernel, b, loc, ivs[0], size)); });
-  RowLayout layout{rows, size, rows * size, elementBytes(x.getElementType())};
+  RowLayout layout{rows, size, rows * size, accessedBytes(kernel, operands, {0})};
   emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
     body(b, loc, Row(kernel, b, loc, row.index(), size, &row));
   });
@@ -114,7 +114,7 @@ void LayerNormOp::emitKernel(KernelBuilder &kernel) {
   RankedTensorType x = tensorType(getX());
   bool center = getCenter();
   unsigned scale = 1, bias = getScale() ? 2 : 1;
-  overRows(kernel, x, getAxis(), [&](OpBuilder &b, Location loc, const Row &row) {
+  overRows(kernel, x, getAxis(), {0}, [&](OpBuilder &b, Location loc, const Row &row) {
     Scalar mean(b, loc, kb::constant(b, loc, row.type, 0));
     if (center)
       mean = row.mean(b, loc, [&](OpBuilder &b, Location l, RowAt j) { return row.load(b, l, 0, j); });
@@ -137,7 +137,7 @@ void LayerNormOp::emitKernel(KernelBuilder &kernel) {
 
 void LayerNormGradOp::emitKernel(KernelBuilder &kernel) {
   RankedTensorType x = tensorType(getX());
-  overRows(kernel, x, getAxis(), [&](OpBuilder &b, Location loc, const Row &row) {
+  overRows(kernel, x, getAxis(), {0, 3}, [&](OpBuilder &b, Location loc, const Row &row) {
     Value mean = kernel.load(b, loc, 1, {row.index}), inverse = kernel.load(b, loc, 2, {row.index});
     auto hat = [&](OpBuilder &b, Location l, RowAt j) {
       return (row.load(b, l, 0, j) - Scalar(b, l, mean)) * Scalar(b, l, inverse);

@@ -99,12 +99,12 @@ Value LabelRow::weight(KernelBuilder &kernel, OpBuilder &b, Location loc, const 
 }
 
 /// The classes of each label, on a GPU, where they are neighbours: nullopt where an iteration a label reads what it needs.
-static std::optional<RowLayout> classRows(KernelBuilder &kernel, int64_t axis) {
+static std::optional<RowLayout> classRows(KernelBuilder &kernel, int64_t axis, ArrayRef<unsigned> results = {}) {
   ArrayRef<int64_t> shape = kernel.operandShape(0);
   if (kernel.target() != KernelTarget::Gpu || numElements(shape.drop_front(axis + 1)) != 1)
     return std::nullopt;
   int64_t elements = numElements(shape);
-  return RowLayout{elements / std::max<int64_t>(shape[axis], 1), shape[axis], elements, elementBytes(kernel.operandElementType(0))};
+  return RowLayout{elements / std::max<int64_t>(shape[axis], 1), shape[axis], elements, accessedBytes(kernel, {0}, results)};
 }
 
 /// Loss and weight of every label into the workspaces, then their totals. `loss` computes the unweighted loss of a row; where it reads
@@ -187,7 +187,7 @@ void SoftmaxCrossEntropyGradOp::emitKernel(KernelBuilder &kernel) {
   int64_t axis = getClassAxis(), classes = numClasses(*this);
   LabelOperands operands = labelOperands(*this, classes);
   Type element = kernel.resultElementType(0), type = computeType(element);
-  if (auto layout = classRows(kernel, axis))
+  if (auto layout = classRows(kernel, axis, {0}))
     return emitGpuRows(kernel, *layout, [&](OpBuilder &b, Location loc, GpuRow &gpu) {
       LabelRow row(kernel, b, loc, gpu.index(), operands);
       Scalar g = convert(Scalar(b, loc, kernel.load(b, loc, 2, {kb::idx(b, loc, 0)})), type);
@@ -369,7 +369,7 @@ static void emitPointwiseLoss(KernelBuilder &kernel, bool masked, Scalar (*value
     return loss;
   };
   if (kernel.target() == KernelTarget::Gpu && elements > 0)
-    emitGpuRows(kernel, cutIntoRows(elements, parts, elementBytes(kernel.operandElementType(0))), [&](OpBuilder &b, Location loc, GpuRow &row) {
+    emitGpuRows(kernel, cutIntoRows(elements, parts, accessedBytes(kernel, {0, 1})), [&](OpBuilder &b, Location loc, GpuRow &row) {
       Value sum = row.sum(b, loc, type, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
         return term(b, l, row.position(b, l, e), row.load(b, l, 0, e, type), row.load(b, l, 1, e, type));
       });

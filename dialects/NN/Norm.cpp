@@ -184,7 +184,7 @@ void BatchNormOp::emitKernel(KernelBuilder &kernel) {
     return access.load(b, loc, 0, at);
   };
   if (planes)
-    sums.emit(kernel, type, elementBytes(kernel.operandElementType(0)),
+    sums.emit(kernel, type, accessedBytes(kernel, {0}),
               [&](OpBuilder &b, Location l, GpuRow &row, const GpuRow::Element &e, Value, Value c) {
                 Scalar deviation = row.load(b, l, 0, e, type) - reference(b, l, c);
                 return SmallVector<Value>{deviation.value(), (deviation * deviation).value()};
@@ -244,7 +244,7 @@ void BatchNormGradOp::emitKernel(KernelBuilder &kernel) {
   bool planes = PlaneSums::pays(kernel.target(), shape);
   PlaneSums planeSums(shape);
   if (planes)
-    planeSums.emit(kernel, type, elementBytes(kernel.operandElementType(0)),
+    planeSums.emit(kernel, type, accessedBytes(kernel, {0, 4}),
                    [&](OpBuilder &b, Location l, GpuRow &row, const GpuRow::Element &e, Value, Value c) {
                      Scalar dy = row.load(b, l, 4, e, type), deviation = row.load(b, l, 0, e, type) - access.load(b, l, 2, c);
                      return SmallVector<Value>{dy.value(), (dy * deviation).value()};

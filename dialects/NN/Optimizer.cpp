@@ -164,7 +164,7 @@ static void emitTotal(KernelBuilder &kernel, function_ref<Scalar(Scalar)> term) 
   int64_t elements = numElements(kernel.operandShape(0)), parts = normParts(elements);
   int64_t chunk = (elements + parts - 1) / parts;
   if (kernel.target() == KernelTarget::Gpu && elements > 0) {
-    emitGpuRows(kernel, cutIntoRows(elements, parts, elementBytes(kernel.operandElementType(0))), [&](OpBuilder &b, Location loc, GpuRow &row) {
+    emitGpuRows(kernel, cutIntoRows(elements, parts, accessedBytes(kernel, {0})), [&](OpBuilder &b, Location loc, GpuRow &row) {
       Value sum = row.sum(b, loc, type, [&](OpBuilder &b, Location l, const GpuRow::Element &e) { return term(row.load(b, l, 0, e, type)); });
       row.once(b, loc, [&](OpBuilder &b, Location l) { storeWorkspace(b, l, sum, kernel.workspace(b, 0, {parts}, type), {row.index()}); });
     });

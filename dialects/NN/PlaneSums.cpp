@@ -29,12 +29,12 @@ bool PlaneSums::pays(KernelTarget target, ArrayRef<int64_t> shape) {
 
 int64_t PlaneSums::workspaceBytes(Type type) const { return 2 * parts * channels * elementBytes(type); }
 
-void PlaneSums::emit(KernelBuilder &kernel, Type type, int64_t bytes, Terms terms) const {
+void PlaneSums::emit(KernelBuilder &kernel, Type type, ElementBytes bytes, Terms terms) const {
   RowLayout layout;
   layout.rows = parts * channels;
   layout.size = plane;
   layout.elements = samples * channels * plane;
-  layout.elementBytes = bytes;
+  layout.bytes = bytes;
   layout.pieces = samplesAPart;
   auto sampleOf = [this](OpBuilder &b, Location loc, Value row, Value piece) {
     Value part = kb::delinearize(b, loc, row, {parts, channels})[0];

@@ -20,7 +20,7 @@ public:
   /// partPerSample.
   using Terms = llvm::function_ref<llvm::SmallVector<mlir::Value>(
       mlir::OpBuilder &, mlir::Location, GpuRow &, const GpuRow::Element &, mlir::Value part, mlir::Value channel)>;
-  void emit(KernelBuilder &kernel, mlir::Type type, int64_t elementBytes, Terms terms) const;
+  void emit(KernelBuilder &kernel, mlir::Type type, ElementBytes bytes, Terms terms) const;
   /// Sum 0 or 1 of a channel, in a later nest.
   mlir::Value total(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, mlir::Type type, int64_t sum,
                     mlir::Value channel) const;

@@ -3,10 +3,8 @@
 #include "dialects/NN/Pool.h"
 #include "compiler/Import/OpImport.h"
 #include "dialects/NN/Elementwise.h"
-#include "dialects/NN/Fold.h"
+#include "dialects/NN/PoolKernel.h"
 #include "dialects/NN/Reduce.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 using namespace mlir;
 
@@ -17,10 +15,6 @@ void registerPoolOps(NNDialect *dialect) {
 #define GET_OP_LIST
 #include "dialects/NN/Pool.cpp.inc"
       >();
-}
-
-template <typename OpT> static Window windowOf(OpT op) {
-  return {op.getKernel(), op.getStrides(), op.getPads(), op.getDilations()};
 }
 
 /// One operation per tap of every window.
@@ -107,157 +101,7 @@ LogicalResult AvgPoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Locat
   return success();
 }
 
-//===- Max pool -----------------------------------------------------------------------------------------===//
-
-/// Whether x takes the place of `best`: larger, or a NaN where best is none.
-static Value beats(OpBuilder &b, Location loc, Value x, Value best, bool isUnsigned) {
-  if (!isa<FloatType>(x.getType()))
-    return arith::CmpIOp::create(b, loc, isUnsigned ? arith::CmpIPredicate::ugt : arith::CmpIPredicate::sgt, x, best);
-  Value notLess = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UGT, x, best);
-  Value number = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::ORD, best, best);
-  return arith::AndIOp::create(b, loc, notLess, number);
-}
-
-/// What every element beats or equals.
-static Value lowest(OpBuilder &b, Location loc, Type type, bool isUnsigned) {
-  if (auto f = dyn_cast<FloatType>(type))
-    return arith::ConstantOp::create(b, loc,
-                                     b.getFloatAttr(type, APFloat::getInf(f.getFloatSemantics(), /*Negative=*/true)));
-  unsigned width = type.getIntOrFloatBitWidth();
-  return arith::ConstantOp::create(
-      b, loc, b.getIntegerAttr(type, isUnsigned ? APInt::getMinValue(width) : APInt::getSignedMinValue(width)));
-}
-
-/// Bounds of the taps of the window at spatial position `at` that lie inside an input of spatial shape `in`.
-static Bounds insideTaps(OpBuilder &b, Location loc, const Window &w, ValueRange at, ArrayRef<int64_t> in) {
-  Bounds bounds;
-  for (size_t d = 0; d < w.rank(); ++d)
-    bounds.push_back(windowTaps(b, loc, w, d, at[d], in[d]));
-  return bounds;
-}
-
-/// Whether the window at `at` reads any element of the input; null where every window does.
-static Value readsInput(OpBuilder &b, Location loc, const Window &w, ValueRange at, ArrayRef<int64_t> in) {
-  Value result;
-  for (size_t d = 0; d < w.rank(); ++d) {
-    if (w.padBegin(d) <= 0 && w.padEnd(d) <= 0)
-      continue;
-    auto [first, last] = windowTaps(b, loc, w, d, at[d], in[d]);
-    Value some = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, first, last);
-    result = result ? Value(arith::AndIOp::create(b, loc, result, some)) : some;
-  }
-  return result;
-}
-
-/// Largest element of the window at `ivs` (n, c, spatial...) and its row-major position in the spatial part of x.
-static std::pair<Value, Value> windowMax(OpBuilder &b, Location loc, KernelBuilder &kernel, const Window &w,
-                                         ValueRange ivs, bool isUnsigned) {
-  ArrayRef<int64_t> in = kernel.operandShape(0).drop_front(2);
-  Value low = lowest(b, loc, signless(kernel.operandElementType(0)), isUnsigned);
-  Bounds taps = insideTaps(b, loc, w, ivs.drop_front(2), in);
-  // The first element of the window stands for itself, so that a window full of -inf has a position too.
-  SmallVector<Value> firstAt;
-  for (size_t d = 0; d < w.rank(); ++d)
-    firstAt.push_back(windowInput(b, loc, w, d, ivs[d + 2], taps[d].first));
-  Value first = kb::linearize(b, loc, firstAt, in);
-  auto best = foldMany(b, loc, taps, {low, first}, [&](OpBuilder &b, Location l, ValueRange k, ValueRange acc) {
-    SmallVector<Value> x{ivs[0], ivs[1]};
-    for (size_t d = 0; d < w.rank(); ++d)
-      x.push_back(windowInput(b, l, w, d, ivs[d + 2], k[d]));
-    Value v = kernel.load(b, l, 0, x);
-    Value wins = beats(b, l, v, acc[0], isUnsigned);
-    Value position = kb::linearize(b, l, ValueRange(x).drop_front(2), in);
-    return SmallVector<Value>{arith::SelectOp::create(b, l, wins, v, acc[0]),
-                              arith::SelectOp::create(b, l, wins, position, acc[1])};
-  });
-  return {best[0], best[1]};
-}
-
-void MaxPoolOp::emitKernel(KernelBuilder &kernel) {
-  Window w = windowOf(*this);
-  bool isUnsigned = elementTypeOf(getX()).isUnsignedInteger();
-  kernel.parallel(kernel.resultShape(0), [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    kernel.store(b, loc, windowMax(b, loc, kernel, w, ivs, isUnsigned).first, 0, ivs);
-  });
-}
-
-void MaxPoolIndicesOp::emitKernel(KernelBuilder &kernel) {
-  Window w = windowOf(*this);
-  bool isUnsigned = elementTypeOf(getX()).isUnsignedInteger();
-  ArrayRef<int64_t> x = shapeOf(getX());
-  int64_t plane = tensorType(getX()).getNumElements() / (x[0] * x[1]);
-  kernel.parallel(kernel.resultShape(0), [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    Value position = windowMax(b, loc, kernel, w, ivs, isUnsigned).second;
-    if (getColumnMajor()) {
-      SmallVector<int64_t> sizes(llvm::reverse(x.drop_front(2)));
-      SmallVector<Value> at(llvm::reverse(kb::delinearize(b, loc, position, x.drop_front(2))));
-      position = kb::linearize(b, loc, at, sizes);
-    }
-    Value channel = kb::linearize(b, loc, ivs.take_front(2), x.take_front(2));
-    position = kb::add(b, loc, position, kb::mul(b, loc, channel, kb::idx(b, loc, plane)));
-    kernel.store(b, loc, kb::fromIndex(b, loc, position, kernel.resultElementType(0)), 0, ivs);
-  });
-}
-
-void MaxPoolGradOp::emitKernel(KernelBuilder &kernel) {
-  Window w = windowOf(*this);
-  SmallVector<int64_t> x(shapeOf(getX())), dy(shapeOf(getDy()));
-  ArrayRef<int64_t> in = ArrayRef(x).drop_front(2), out = ArrayRef(dy).drop_front(2);
-  Type type = kernel.resultElementType(0), sumType = computeType(type);
-  bool scatter = kernel.target() == KernelTarget::Host && sumType == type;
-  if (scatter) { // a plane belongs to one iteration, which goes through the windows once
-    kernel.parallel({x[0] * x[1]}, [&](OpBuilder &b, Location loc, ValueRange iv) {
-      Value n = kb::div(b, loc, iv[0], kb::idx(b, loc, x[1])), c = kb::rem(b, loc, iv[0], kb::idx(b, loc, x[1]));
-      Value dx = kernel.resultBuffer(0), zero = kb::constant(b, loc, type, 0);
-      auto plane = [&](ValueRange at) {
-        SmallVector<Value> indices{n, c};
-        llvm::append_range(indices, at);
-        return indices;
-      };
-      foldMany(b, loc, fullBounds(b, loc, in), {}, [&](OpBuilder &b, Location l, ValueRange at, ValueRange) {
-        memref::StoreOp::create(b, l, zero, dx, plane(at));
-        return SmallVector<Value>{};
-      });
-      foldMany(b, loc, fullBounds(b, loc, out), {}, [&](OpBuilder &b, Location l, ValueRange at, ValueRange) {
-        auto addToMax = [&](OpBuilder &b, Location l) {
-          Value position = windowMax(b, l, kernel, w, plane(at), false).second;
-          SmallVector<Value> target = plane(kb::delinearize(b, l, position, in));
-          Value sum = kb::add(b, l, memref::LoadOp::create(b, l, dx, target), kernel.load(b, l, 1, plane(at)));
-          memref::StoreOp::create(b, l, sum, dx, target);
-        };
-        Value reads = readsInput(b, l, w, at, in);
-        reads ? kb::when(b, l, reads, addToMax) : addToMax(b, l);
-        return SmallVector<Value>{};
-      });
-    });
-    return;
-  }
-  kernel.parallel(x, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    Value self = kb::linearize(b, loc, ivs.drop_front(2), in);
-    Value sum = KernelBuilder::foldNest(b, loc, fullBounds(b, loc, w.kernel), kb::constant(b, loc, sumType, 0),
-                                        [&](OpBuilder &b, Location l, ValueRange k, Value acc) {
-                                          SmallVector<Value> at{ivs[0], ivs[1]};
-                                          Value inside;
-                                          for (size_t d = 0; d < w.rank(); ++d) {
-                                            auto [o, hit] = windowOutput(b, l, w, d, ivs[d + 2], k[d], out[d]);
-                                            at.push_back(o);
-                                            inside = inside ? Value(arith::AndIOp::create(b, l, inside, hit)) : hit;
-                                          }
-                                          return kb::select(
-                                              b, l, inside,
-                                              [&](OpBuilder &b, Location l) {
-                                                Value position = windowMax(b, l, kernel, w, at, false).second;
-                                                Value mine = arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq,
-                                                                                   position, self);
-                                                Value g = convertTo(b, l, kernel.load(b, l, 1, at), sumType);
-                                                Value with = kb::add(b, l, acc, g);
-                                                return Value(arith::SelectOp::create(b, l, mine, with, acc));
-                                              },
-                                              acc);
-                                        });
-    kernel.store(b, loc, convertTo(b, loc, sum, type), 0, ivs);
-  });
-}
+//===- Gradients ----------------------------------------------------------------------------------------===//
 
 void MaxPoolOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
   if (grads[0] && needed[0])
@@ -267,69 +111,6 @@ void MaxPoolOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool
 void MaxPoolIndicesOp::buildGradient(OpBuilder &, ArrayRef<Value>, ArrayRef<bool>, MutableArrayRef<Value>) {}
 /// Which element is the largest does not change: linear in dy, but its adjoint is only asked for by second derivatives.
 void MaxPoolGradOp::buildGradient(OpBuilder &, ArrayRef<Value>, ArrayRef<bool>, MutableArrayRef<Value>) {}
-
-//===- Average pool -------------------------------------------------------------------------------------===//
-
-/// What the window at spatial position `at` divides by, as a float of `type`.
-static Value windowCount(OpBuilder &b, Location loc, const Window &w, ValueRange at, ArrayRef<int64_t> in,
-                         bool countPad, Type type) {
-  Value count = kb::idx(b, loc, 1);
-  for (size_t d = 0; d < w.rank(); ++d) {
-    // Padding counts as input that begins earlier and ends later.
-    SmallVector<int64_t> none(2 * w.rank(), 0);
-    Window padded{w.kernel, w.strides, none, w.dilations};
-    auto [first, last] = countPad ? windowTaps(b, loc, padded, d, at[d], in[d] + w.padBegin(d) + w.padEnd(d))
-                                  : windowTaps(b, loc, w, d, at[d], in[d]);
-    count = kb::mul(b, loc, count, kb::sub(b, loc, last, first));
-  }
-  Value integer = kb::fromIndex(b, loc, count, b.getI64Type());
-  return arith::SIToFPOp::create(b, loc, type, integer);
-}
-
-void AvgPoolOp::emitKernel(KernelBuilder &kernel) {
-  Window w = windowOf(*this);
-  Type type = kernel.resultElementType(0), sumType = computeType(type);
-  ArrayRef<int64_t> in = shapeOf(getX()).drop_front(2);
-  kernel.parallel(kernel.resultShape(0), [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    Bounds taps = insideTaps(b, loc, w, ivs.drop_front(2), in);
-    Value sum = sumBox(b, loc, taps, {sumType}, [&](OpBuilder &b, Location l, ValueRange k) {
-      SmallVector<Value> x{ivs[0], ivs[1]};
-      for (size_t d = 0; d < w.rank(); ++d)
-        x.push_back(windowInput(b, l, w, d, ivs[d + 2], k[d]));
-      return SmallVector<Value>{convertTo(b, l, kernel.load(b, l, 0, x), sumType)};
-    })[0];
-    Value mean = kb::div(b, loc, sum, windowCount(b, loc, w, ivs.drop_front(2), in, getCountIncludePad(), sumType));
-    kernel.store(b, loc, convertTo(b, loc, mean, type), 0, ivs);
-  });
-}
-
-void AvgPoolGradOp::emitKernel(KernelBuilder &kernel) {
-  Window w = windowOf(*this);
-  Type type = kernel.resultElementType(0), sumType = computeType(type);
-  ArrayRef<int64_t> in = getInput(), out = shapeOf(getDy()).drop_front(2);
-  kernel.parallel(kernel.resultShape(0), [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    Value sum = KernelBuilder::foldNest(b, loc, fullBounds(b, loc, w.kernel), kb::constant(b, loc, sumType, 0),
-                                        [&](OpBuilder &b, Location l, ValueRange k, Value acc) {
-                                          SmallVector<Value> at{ivs[0], ivs[1]};
-                                          Value inside;
-                                          for (size_t d = 0; d < w.rank(); ++d) {
-                                            auto [o, hit] = windowOutput(b, l, w, d, ivs[d + 2], k[d], out[d]);
-                                            at.push_back(o);
-                                            inside = inside ? Value(arith::AndIOp::create(b, l, inside, hit)) : hit;
-                                          }
-                                          return kb::select(
-                                              b, l, inside,
-                                              [&](OpBuilder &b, Location l) {
-                                                Value count = windowCount(b, l, w, ValueRange(at).drop_front(2), in,
-                                                                          getCountIncludePad(), sumType);
-                                                Value g = convertTo(b, l, kernel.load(b, l, 0, at), sumType);
-                                                return kb::add(b, l, acc, kb::div(b, l, g, count));
-                                              },
-                                              acc);
-                                        });
-    kernel.store(b, loc, convertTo(b, loc, sum, type), 0, ivs);
-  });
-}
 
 void AvgPoolOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
   if (grads[0] && needed[0])

@@ -233,7 +233,7 @@ private:
     layout.rows = plan.parts * plan.results;
     layout.size = cut ? plan.chunk : inner;
     layout.elements = numElements(plan.sizes);
-    layout.elementBytes = elementBytes(kernel.operandElementType(0));
+    layout.bytes = accessedBytes(kernel, {0});
     layout.pieces = cut ? 1 : plan.piecesAPart;
     layout.base = [=, this](OpBuilder &b, Location loc, Value row, Value piece) {
       SmallVector<Value> keptIndices = kb::delinearize(b, loc, partAndElement(b, loc, row)[1], kept), reducedIndices;

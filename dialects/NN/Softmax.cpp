@@ -75,7 +75,7 @@ static void emitIterations(KernelBuilder &kernel, int64_t axis,
   });
 }
 
-static void emitRows(KernelBuilder &kernel, int64_t axis,
+static void emitRows(KernelBuilder &kernel, int64_t axis, ArrayRef<unsigned> operands,
                      function_ref<void(OpBuilder &, Location, const AxisRow &)> body) {
   SmallVector<int64_t> shape(kernel.resultShape(0));
   int64_t size = shape[axis];
@@ -83,7 +83,7 @@ static void emitRows(KernelBuilder &kernel, int64_t axis,
   Type element = kernel.resultElementType(0);
   int64_t rows = numElements(shape);
   if (kernel.target() == KernelTarget::Gpu && numElements(ArrayRef(shape).drop_front(axis)) == 1) {
-    RowLayout layout{rows, size, rows * size, elementBytes(element)};
+    RowLayout layout{rows, size, rows * size, accessedBytes(kernel, operands, {0})};
     return emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
       body(b, loc, AxisRow{kernel, kb::delinearize(b, loc, row.index(), shape), axis, size, element, computeType(element), &row});
     });
@@ -95,7 +95,7 @@ static void emitRows(KernelBuilder &kernel, int64_t axis,
 static constexpr int64_t waitingBytes = 16 << 10;
 
 void SoftmaxOp::emitKernel(KernelBuilder &kernel) {
-  emitRows(kernel, getAxis(), [&](OpBuilder &b, Location loc, const AxisRow &row) {
+  emitRows(kernel, getAxis(), {0}, [&](OpBuilder &b, Location loc, const AxisRow &row) {
     // The exponentials wait for their sum, each computed once: near the processor where they fit, else in the result where it holds them
     // unrounded.
     bool near = row.size * elementBytes(row.type) <= waitingBytes;
@@ -130,7 +130,7 @@ void SoftmaxOp::emitKernel(KernelBuilder &kernel) {
 }
 
 void LogSoftmaxOp::emitKernel(KernelBuilder &kernel) {
-  emitRows(kernel, getAxis(), [&](OpBuilder &b, Location loc, const AxisRow &row) {
+  emitRows(kernel, getAxis(), {0}, [&](OpBuilder &b, Location loc, const AxisRow &row) {
     RowStatistics s = row.statistics(b, loc);
     Scalar logSum = log(Scalar(b, loc, s.sum));
     row.store(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
@@ -156,7 +156,7 @@ void HardmaxOp::emitKernel(KernelBuilder &kernel) {
 }
 
 void SoftmaxGradOp::emitKernel(KernelBuilder &kernel) {
-  emitRows(kernel, getAxis(), [&](OpBuilder &b, Location loc, const AxisRow &row) {
+  emitRows(kernel, getAxis(), {0, 1}, [&](OpBuilder &b, Location loc, const AxisRow &row) {
     Value dot = row.sum(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
       return row.load(b, l, 0, i) * row.load(b, l, 1, i);
     });
@@ -167,7 +167,7 @@ void SoftmaxGradOp::emitKernel(KernelBuilder &kernel) {
 }
 
 void LogSoftmaxGradOp::emitKernel(KernelBuilder &kernel) {
-  emitRows(kernel, getAxis(), [&](OpBuilder &b, Location loc, const AxisRow &row) {
+  emitRows(kernel, getAxis(), {0, 1}, [&](OpBuilder &b, Location loc, const AxisRow &row) {
     Value sum = row.sum(b, loc, [&](OpBuilder &b, Location l, RowAt i) { return row.load(b, l, 1, i); });
     row.store(b, loc, [&](OpBuilder &b, Location l, RowAt i) {
       return row.load(b, l, 1, i) - exp(row.load(b, l, 0, i)) * Scalar(b, l, sum);

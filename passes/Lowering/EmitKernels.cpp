@@ -3,6 +3,7 @@
 #include "passes/Passes.h"
 #include "passes/Lowering/EmitKernels.h"
 #include "dialects/Interfaces/KernelBuilder.h"
+#include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/Tensor.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -101,11 +102,37 @@ public:
     }
   }
 
+  int64_t operandBytes(unsigned i) const override { return narrowest(op->getOperand(i), {}); }
+
+  int64_t resultBytes(unsigned i) const override {
+    Value result = op->getResult(i);
+    int64_t bytes = vectorBytes;
+    for (Value out : yielded)
+      if (out == result || (isa<ScalarOpInterface>(out.getDefiningOp()) && out.getDefiningOp() != op && i == 0))
+        bytes = std::min({bytes, elementBytes(nn::elementTypeOf(out)), narrowest(out, result)});
+    return bytes;
+  }
+
   bool storesPlainly(unsigned i) const override {
     return results[i] && (i > 0 || llvm::all_of(yielded, [&](Value v) { return v.getDefiningOp() == op; }));
   }
 
 private:
+  static constexpr int64_t vectorBytes = 16;
+
+  /// Bytes of an element in the narrowest buffer of v's shape that reading v reads; `known` is not read.
+  int64_t narrowest(Value v, Value known) const {
+    if (known && v == known)
+      return vectorBytes;
+    if (buffers.contains(v))
+      return elementBytes(nn::elementTypeOf(v));
+    int64_t bytes = vectorBytes;
+    for (Value operand : v.getDefiningOp()->getOperands())
+      if (nn::shapeOf(operand) == nn::shapeOf(v))
+        bytes = std::min(bytes, narrowest(operand, known));
+    return bytes;
+  }
+
   /// Element `indices` of `v`; `known` (when given) has the value `knownValue` there.
   Value read(OpBuilder &b, Location loc, Value v, ValueRange indices, Value known = {}, Value knownValue = {}) {
     if (known && v == known)
@@ -134,6 +161,8 @@ private:
     if (known && v == known)
       return SmallVector<Value>(knownValues);
     auto it = buffers.find(v);
+    if (it != buffers.end() && count == 1)
+      return {memref::LoadOp::create(b, loc, nn::flatten(b, loc, it->second), first)};
     if (it != buffers.end() && elementBits(it->second) >= 8)
       return kb::loadVectors(b, loc, it->second, first, count);
     Operation *producer = it == buffers.end() ? v.getDefiningOp() : nullptr;

@@ -43,6 +43,8 @@ protected:
     for (int64_t i = 0; i < shaped.getNumElements(); ++i)
       if (shaped.getElementType().isBF16())
         values.push_back(wide(reinterpret_cast<const uint16_t *>(data)[i]));
+      else if (shaped.getElementType().isInteger(64))
+        values.push_back(static_cast<float>(reinterpret_cast<const int64_t *>(data)[i]));
       else
         values.push_back(reinterpret_cast<const float *>(data)[i]);
     return values;
@@ -252,6 +254,57 @@ TEST_F(GpuMemoryBoundTest, EmbeddingsAndTheirGradients) {
                 "\n return %y, %d : " + taken + ", " + table + "\n",
             1e-6, 11);
   }
+}
+
+TEST_F(GpuMemoryBoundTest, Pools) {
+  struct Case {
+    std::vector<int64_t> x, out, kernel, strides, pads, dilations;
+    bool ceil = false;
+  };
+  auto list = [](const std::vector<int64_t> &values, const char *separator) {
+    std::string text;
+    for (int64_t v : values)
+      text += (text.empty() ? "" : separator) + std::to_string(v);
+    return text;
+  };
+  for (const Case &c : std::vector<Case>{
+           {{5, 6, 28, 28}, {14, 14}, {2, 2}, {2, 2}, {0, 0, 0, 0}, {1, 1}},              // planes of whole vectors
+           {{3, 5, 7, 7}, {3, 3}, {2, 2}, {2, 2}, {0, 0, 0, 0}, {1, 1}},                  // several planes are; the last block has fewer
+           {{40, 60, 5, 6}, {5, 6}, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}},                // many planes a block
+           {{1, 3, 57, 57}, {28, 28}, {3, 3}, {2, 2}, {0, 0, 0, 0}, {1, 1}},              // planes that begin inside of a vector
+           {{2, 2, 112, 112}, {56, 56}, {3, 3}, {2, 2}, {1, 1, 1, 1}, {1, 1}},            // rows of a plane
+           {{1, 2, 101, 103}, {101, 103}, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}},          // rows that begin inside of a vector
+           {{1, 2, 90, 90}, {30, 30}, {5, 5}, {3, 3}, {2, 2, 1, 1}, {1, 1}},              // windows of different reach
+           {{1, 2, 16389}, {4097}, {4}, {4}, {0, 0}, {1}},                                // an axis of its own
+           {{2, 1, 16389}, {8195}, {3}, {2}, {1, 1}, {1}},
+           {{2, 3, 9, 10, 11}, {4, 5, 5}, {3, 2, 3}, {2, 2, 2}, {0, 0, 0, 0, 0, 0}, {1, 1, 1}},
+           {{2, 3, 20, 20}, {8, 8}, {3, 3}, {2, 2}, {0, 0, 0, 0}, {2, 2}},                // gaps in windows
+           {{1, 2, 80, 100}, {78, 98}, {2, 2}, {1, 1}, {0, 0, 0, 0}, {2, 2}},
+           {{2, 3, 21, 21}, {7, 7}, {2, 2}, {3, 3}, {0, 0, 0, 0}, {1, 1}},                // gaps between windows
+           {{1, 1, 130, 130}, {44, 44}, {2, 2}, {3, 3}, {1, 1, 1, 1}, {1, 1}},
+           {{2, 3, 10, 11}, {5, 5}, {3, 3}, {2, 2}, {0, 0, 0, 0}, {1, 1}, true},          // a window past the end
+           {{1, 1, 4, 20000}, {2, 10000}, {2, 2}, {2, 2}, {0, 0, 0, 0}, {1, 1}}})         // rows too long for shared memory
+    for (std::string element : {"f32", "bf16"}) {
+      std::vector<int64_t> out{c.x[0], c.x[1]}, spatial(c.x.begin() + 2, c.x.end());
+      out.insert(out.end(), c.out.begin(), c.out.end());
+      std::string x = "tensor<" + list(c.x, "x") + "x" + element + ">", y = "tensor<" + list(out, "x") + "x" + element + ">",
+                  indices = "tensor<" + list(out, "x") + "xi64>";
+      std::string window = "kernel = array<i64: " + list(c.kernel, ", ") + ">, strides = array<i64: " + list(c.strides, ", ") +
+                           ">, pads = array<i64: " + list(c.pads, ", ") + ">, dilations = array<i64: " + list(c.dilations, ", ") +
+                           ">, ceil_mode = " + (c.ceil ? "true" : "false");
+      double tolerance = element == "f32" ? 1e-6 : 8e-3;
+      compare("%x: " + x + ", %g: " + y, y + ", " + x,
+              " %y = nn.max_pool %x {" + window + "} : (" + x + ") -> " + y + "\n %d = nn.max_pool_grad %x, %g {" + window + "} : (" + x +
+                  ", " + y + ") -> " + x + "\n return %y, %d : " + y + ", " + x + "\n",
+              tolerance);
+      for (std::string pad : {"true", "false"})
+        compare("%x: " + x + ", %g: " + y, y + ", " + x,
+                " %y = nn.avg_pool %x {" + window + ", count_include_pad = " + pad + "} : (" + x + ") -> " + y +
+                    "\n %d = nn.avg_pool_grad %g {" + window + ", count_include_pad = " + pad + ", input = array<i64: " + list(spatial, ", ") +
+                    ">} : (" + y + ") -> " + x + "\n return %y, %d : " + y + ", " + x + "\n",
+                tolerance);
+      compare("%x: " + x, indices, " %i = nn.max_pool_indices %x {" + window + "} : (" + x + ") -> " + indices + "\n return %i : " + indices + "\n", 0);
+    }
 }
 
 } // namespace

@@ -134,3 +134,43 @@ func.func private @transpose(%x: tensor<128x256xf32>) -> tensor<256x128xf32> att
   %0 = nn.transpose %x {perm = array<i64: 1, 0>} : (tensor<128x256xf32>) -> tensor<256x128xf32>
   return %0 : tensor<256x128xf32>
 }
+
+// Pools: a block copies 29 rows of a plane into shared memory, for 14 rows of the result, a window a thread; a barrier, and the result
+// leaves as it came.
+// CHECK-LABEL: func.func private @max_pool_gpu
+// CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c8192, {{.*}}) threads({{.*}}) in (%{{.*}} = %c256, {{.*}}) workgroup(%[[X:.*]] : memref<3248xf32, 3>, %[[Y:.*]] : memref<784xf32, 3>)
+// CHECK-COUNT-4: vector.load {{.*}} {alignment = 16 : i64} : memref<25690112xf32>, vector<4xf32>
+// CHECK-COUNT-4: vector.store {{.*}}, %[[X]]{{.*}} {alignment = 16 : i64} : memref<3248xf32, 3>, vector<4xf32>
+// CHECK: nvvm.barrier
+// CHECK-NOT: memref.load {{.*}} : memref<32x64
+// CHECK: memref.load %[[X]]
+// CHECK: memref.store %{{.*}}, %[[Y]]
+// CHECK: nvvm.barrier
+// CHECK: vector.load %[[Y]]
+// CHECK: vector.store {{.*}} {alignment = 16 : i64} : memref<6422528xf32>, vector<4xf32>
+func.func private @max_pool(%x: tensor<32x64x112x112xf32>) -> tensor<32x64x56x56xf32> attributes {plan.kernel} {
+  %0 = nn.max_pool %x {kernel = array<i64: 3, 3>, strides = array<i64: 2, 2>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+      : (tensor<32x64x112x112xf32>) -> tensor<32x64x56x56xf32>
+  return %0 : tensor<32x64x56x56xf32>
+}
+
+// Planes of 49 elements, eight of which are whole vectors: as many a block, the last one fewer. The maxima of the windows first, then
+// what each element gets of their gradients, in the place of x.
+// CHECK-LABEL: func.func private @max_pool_grad_gpu
+// CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c3, {{.*}}) workgroup(%[[X:.*]] : memref<392xbf16, 3>, %[[DY:.*]] : memref<72xbf16, 3>, %[[MAXIMA:.*]] : memref<72xi32, 3>)
+// CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<980xbf16>, vector<8xbf16>
+// CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<180xbf16>, vector<8xbf16>
+// CHECK: nvvm.barrier
+// CHECK: memref.load %[[X]]
+// CHECK: memref.store %{{.*}}, %[[MAXIMA]]
+// CHECK: nvvm.barrier
+// CHECK: memref.load %[[MAXIMA]]
+// CHECK: memref.load %[[DY]]
+// CHECK: memref.store %{{.*}}, %[[X]]
+// CHECK: nvvm.barrier
+// CHECK: vector.store {{.*}} {alignment = 16 : i64} : memref<980xbf16>, vector<8xbf16>
+func.func private @max_pool_grad(%x: tensor<4x5x7x7xbf16>, %dy: tensor<4x5x3x3xbf16>) -> tensor<4x5x7x7xbf16> attributes {plan.kernel} {
+  %0 = nn.max_pool_grad %x, %dy {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>}
+      : (tensor<4x5x7x7xbf16>, tensor<4x5x3x3xbf16>) -> tensor<4x5x7x7xbf16>
+  return %0 : tensor<4x5x7x7xbf16>
+}

@@ -60,6 +60,20 @@ func.func @max_pool(%x: tensor<2x3x9x9xf32>) -> tensor<2x3x4x4xf32> {
       : (tensor<2x3x9x9xf32>) -> tensor<2x3x4x4xf32>
   return %0 : tensor<2x3x4x4xf32>
 }
+func.func @pool_gradients(%x: tensor<2x3x9x9xf32>, %g: tensor<2x3x4x4xf32>) -> (tensor<2x3x9x9xf32>, tensor<2x3x9x9xf32>) {
+  %0 = nn.max_pool_grad %x, %g {kernel = array<i64: 3, 3>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>}
+      : (tensor<2x3x9x9xf32>, tensor<2x3x4x4xf32>) -> tensor<2x3x9x9xf32>
+  %1 = nn.avg_pool_grad %g {kernel = array<i64: 3, 3>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>, input = array<i64: 9, 9>}
+      : (tensor<2x3x4x4xf32>) -> tensor<2x3x9x9xf32>
+  return %0, %1 : tensor<2x3x9x9xf32>, tensor<2x3x9x9xf32>
+}
+func.func @pool_rows(%x: tensor<1x3x70x71xf32>, %g: tensor<1x3x70x71xf32>) -> (tensor<1x3x70x71xf32>, tensor<1x3x70x71xf32>) {
+  %0 = nn.avg_pool %x {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+      : (tensor<1x3x70x71xf32>) -> tensor<1x3x70x71xf32>
+  %1 = nn.max_pool_grad %x, %g {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+      : (tensor<1x3x70x71xf32>, tensor<1x3x70x71xf32>) -> tensor<1x3x70x71xf32>
+  return %0, %1 : tensor<1x3x70x71xf32>, tensor<1x3x70x71xf32>
+}
 func.func @layer_norm(%x: tensor<7x101xf32>, %w: tensor<101xf32>, %g: tensor<7x101xf32>) -> (tensor<7x101xf32>, tensor<7x101xf32>, tensor<101xf32>) {
   %y, %m, %i = nn.layer_norm %x scale %w {axis = 1 : i64} : (tensor<7x101xf32>, tensor<101xf32>) -> (tensor<7x101xf32>, tensor<7xf32>, tensor<7xf32>)
   %d = nn.layer_norm_grad %x, %m, %i, %g scale %w {axis = 1 : i64}
