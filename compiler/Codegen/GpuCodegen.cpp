@@ -392,6 +392,7 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
   }
   std::string deviceImage;
   if (!sim) {
+    std::string ptxText;
     std::vector<std::pair<GmcImageEntry, std::string>> codes;
     for (uint32_t sm : sms) {
       std::unique_ptr<MemoryBuffer> text;
@@ -402,13 +403,8 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
       if (text)
         return text;
       if (options.emit == GpuCodegenOptions::Emit::Ptx) {
-        std::string text = StringRef(*ptx).drop_back().str();
-        for (auto &[key, launches] : uses) {
-          auto op = dyn_cast<CostOpInterface>(kernelRoot(module.lookupSymbol<mlir::func::FuncOp>(key.first)));
-          for (const GpuLaunch &launch : launches)
-            text += describeTraffic(launch, op ? op.getCostClass() : CostClass::Elementwise);
-        }
-        return MemoryBuffer::getMemBufferCopy(text);
+        ptxText += StringRef(*ptx).drop_back();
+        continue;
       }
       if (!options.tools.ptxas.empty()) {
         auto cubin = assemblePtx(StringRef(*ptx).drop_back(), sm, options.tools.ptxas);
@@ -418,6 +414,14 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
       }
       if (sm == sms.front())
         codes.push_back({{sm, GMC_IMAGE_PTX, 0, 0}, std::move(*ptx)});
+    }
+    if (options.emit == GpuCodegenOptions::Emit::Ptx) {
+      for (auto &[key, launches] : uses) {
+        auto op = dyn_cast<CostOpInterface>(kernelRoot(module.lookupSymbol<mlir::func::FuncOp>(key.first)));
+        for (const GpuLaunch &launch : launches)
+          ptxText += describeTraffic(launch, op ? op.getCostClass() : CostClass::Elementwise);
+      }
+      return MemoryBuffer::getMemBufferCopy(ptxText);
     }
     deviceImage = packImage(codes);
   }

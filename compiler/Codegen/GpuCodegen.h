@@ -27,7 +27,8 @@ struct GpuCodegenOptions {
 ///
 /// sim: the same LLVM IR compiled for CPUs like this machine's (SimKernels.h). GmcLaunch.fn computes blocks [begin, end).
 ///
-/// Emit::Llvm and Emit::Ptx return the kernels as text (of the lowest architecture) instead of an object.
+/// Emit::Llvm and Emit::Ptx return the kernels as text instead of an object: the LLVM IR of the lowest architecture; PTX modules, one
+/// for each of `archs` from the lowest on, each beginning with its `.version`.
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, const ModelImage &image,
                                                                   const GpuCodegenOptions &options);
 

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/ADT/bit.h"
 
 using namespace mlir;
 
@@ -88,11 +89,18 @@ Value GpuBlock::blockReduce(OpBuilder &b, Location loc, Value value, Combine com
     memref::StoreOp::create(b, l, value, partial, warp(b, l));
   });
   barrier(b, loc);
-  Value total = memref::LoadOp::create(b, loc, partial, kb::idx(b, loc, 0));
-  for (int64_t w = 1; w < warps; ++w)
-    total = combine(b, loc, total, memref::LoadOp::create(b, loc, partial, kb::idx(b, loc, w)));
+  // Every warp reduces what the warps have, in groups of as many lanes: a thread that read them all would need a register for each.
+  int64_t lanes = llvm::bit_floor<uint64_t>(warps);
+  Value at = b.createOrFold<arith::RemUIOp>(loc, thread(), kb::idx(b, loc, lanes));
+  Value total = memref::LoadOp::create(b, loc, partial, at);
+  if (warps > lanes) {
+    Value further = kb::add(b, loc, at, kb::idx(b, loc, lanes)), last = kb::idx(b, loc, warps - 1);
+    Value both = combine(b, loc, total, memref::LoadOp::create(b, loc, partial, kb::min(b, loc, further, last)));
+    Value exists = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, further, last);
+    total = arith::SelectOp::create(b, loc, exists, both, total);
+  }
   barrier(b, loc); // the buffer may be written again
-  return total;
+  return warpReduce(b, loc, total, combine, lanes);
 }
 
 void GpuBlock::strided(OpBuilder &b, Location loc, int64_t count,

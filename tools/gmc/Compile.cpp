@@ -196,7 +196,7 @@ void registerCompile(CLI::App &app, int &exitCode) {
   CLI::App *command = app.add_subcommand("compile", "Compile a model into a trainer that stays within a memory budget");
   addTrainOptions(*command, options->train);
   command->add_option("-o", options->output, "the trainer; its weights go to OUT.safetensors");
-  command->add_option("--emit", options->emit, "exe, plan, llvm, ptx or obj")
+  command->add_option("--emit", options->emit, "exe, plan, llvm, ptx (a module for each --arch, one after another) or obj")
       ->check(CLI::IsMember({"exe", "plan", "llvm", "ptx", "obj"}));
   command->add_option("--compile-to", options->phase, "stop after this phase and write its IR: " + llvm::join(phaseNames(), ", "))
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

@@ -1,6 +1,5 @@
 """What the PTX of a kernel says: where its bytes go, and whether it assembles."""
 import hashlib, re, subprocess
-from concurrent.futures import ThreadPoolExecutor
 
 ENTRY = re.compile(r"^\.visible \.entry ([\w$]+)\((.*?)\)(.*?)^\}", re.M | re.S)
 ITEM = re.compile(r"^(?:\.visible |\.weak )?\.(?:func|global|const|shared)\b.*?(?:^\}|;$)", re.M | re.S)
@@ -25,8 +24,15 @@ class Kernel:
         return hashlib.sha256((self.text("kernel") + "".join(self.around)).encode()).hexdigest()[:16]
 
 
+def modules(text):
+    """{architecture: (header, kernels)} of a file as `gmc compile --emit=ptx` writes it: a module for each, then what it says of all."""
+    parts = re.split(r"^(?=\.version )", text, flags=re.M)
+    stated = "\n".join(match.group(0) for match in MOVES.finditer(parts[-1]))
+    return {re.search(r"^\.target (sm_\d+)", part, re.M).group(1): kernels(part + "\n" + stated) for part in parts[1:]}
+
+
 def kernels(text):
-    """(header, kernels) of a PTX file as `gmc compile --emit=ptx` writes it."""
+    """(header, kernels) of a PTX module and what is said of its kernels."""
     header = "".join(f"{line}\n" for line in text.splitlines() if re.match(r"\.(version|target|address_size)\b", line))
     stated = {}
     for name, kind, list in MOVES.findall(text):
@@ -167,30 +173,43 @@ def wide_share(kernel):
 
 #===- Assembling ---------------------------------------------------------------------------------------------===#
 
-def assemble(header, unique, arch, ptxas, work, jobs=2, batch=64):
-    """Assembles the kernels {hash: Kernel} for `arch`: (registers by hash, spilled bytes by hash, error text)."""
-    hashes = sorted(unique)
-    batches = [hashes[i:i + batch] for i in range(0, len(hashes), batch)]
+FIELDS = {"stack": r"(\d+) bytes stack frame", "stores": r"(\d+) bytes spill stores", "loads": r"(\d+) bytes spill loads",
+          "registers": r"Used (\d+) registers", "shared": r"(\d+) bytes smem"}
 
-    def one(number):
+
+def figures(log):
+    """What `ptxas -v` says of each function: {name: {field: number}}."""
+    found, current = {}, None
+    for line in log.splitlines():
+        if match := re.search(r"(?:Compiling entry function '|Function properties for )([\w$]+)", line):
+            current = found.setdefault(match.group(1), {})
+        elif current is not None:
+            for field, pattern in FIELDS.items():
+                if match := re.search(pattern, line):
+                    current[field] = int(match.group(1))
+    return found
+
+
+def assemble(header, kernels, arch, ptxas, path, batch=64):
+    """Assembles kernels {key: Kernel}, `batch` a call of ptxas: yields (key, result), where the result is {"registers", "stack",
+    "spills", "shared"} or {"error"}. Functions that a kernel calls count as its own."""
+    keys = sorted(kernels)
+    for start in range(0, len(keys), batch):
+        part = {key: kernels[key] for key in keys[start:start + batch]}
         # Functions and tables of libdevice are written once a module: they are the same under the same name.
-        around = dict.fromkeys(item for h in batches[number] for item in unique[h].around)
-        text = header + "\n".join(around) + "\n" + "\n".join(unique[h].text(f"k_{h}") for h in batches[number]) + "\n"
-        path = work / f"{arch}-{number}.ptx"
-        path.write_text(text)
-        return subprocess.run([ptxas, f"-arch={arch}", "-v", "-o", "/dev/null", str(path)], capture_output=True, text=True)
-
-    registers, spills, errors = {}, {}, ""
-    with ThreadPoolExecutor(jobs) as pool:
-        for done in pool.map(one, range(len(batches))):
-            if done.returncode:
-                errors += done.stderr[-1000:]
-            current = None
-            for line in done.stderr.splitlines():
-                if match := re.search(r"entry function 'k_(\w+)'", line):
-                    current = match.group(1)
-                elif (match := re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", line)) and current:
-                    spills[current] = int(match.group(1)) + int(match.group(2))
-                elif (match := re.search(r"Used (\d+) registers", line)) and current:
-                    registers[current] = int(match.group(1))
-    return registers, spills, errors
+        around = dict.fromkeys(item for kernel in part.values() for item in kernel.around)
+        path.write_text(header + "\n".join(around) + "\n" + "\n".join(k.text(f"k_{key}") for key, k in part.items()) + "\n")
+        done = subprocess.run([ptxas, f"-arch={arch}", "-v", "-o", "/dev/null", str(path)], capture_output=True, text=True)
+        path.unlink()
+        if done.returncode and len(part) > 1:  # which of them?
+            yield from assemble(header, part, arch, ptxas, path, 1)
+            continue
+        found = figures(done.stderr + done.stdout)
+        for key, kernel in part.items():
+            mine = [found[name] for name in [f"k_{key}", *map(item_name, kernel.around)] if name in found]
+            if done.returncode or not mine or "registers" not in mine[0]:
+                yield key, {"error": (done.stderr or done.stdout).strip()[-1000:] or "ptxas says nothing of the kernel"}
+                continue
+            total = lambda *fields: sum(entry.get(field, 0) for entry in mine for field in fields)
+            yield key, {"registers": mine[0]["registers"], "stack": total("stack"), "spills": total("stores", "loads"),
+                        "shared": mine[0].get("shared", 0)}
