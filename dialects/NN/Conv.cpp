@@ -142,18 +142,17 @@ static bool gpuForm(Operation *op, KernelTarget target) {
 static bool gpuForm(Operation *op, KernelBuilder &kernel) {
   return gpuForm(op, kernel.target()) && kernel.operandBuffer(0) && kernel.operandBuffer(1);
 }
-static SmallVector<int64_t> gpuWorkspace(Operation *op, KernelTarget target, function_ref<int64_t(Type)> bytes) {
-  int64_t needed = gpuForm(op, target) ? bytes(elementTypeOf(op->getOperand(0))) : 0;
-  return needed ? SmallVector<int64_t>{needed} : SmallVector<int64_t>{};
-}
 SmallVector<int64_t> ConvOp::getWorkspaceBytes(KernelTarget target) {
-  return gpuWorkspace(*this, target, [&](Type type) { return gpuConvWorkspace(type, ConvForm::Forward, shapeOfConv(*this)); });
+  SmallVector<int64_t> none;
+  return gpuForm(*this, target) ? gpuConvWorkspaces(elementTypeOf(getX()), ConvForm::Forward, shapeOfConv(*this)) : none;
 }
 SmallVector<int64_t> ConvTransposeOp::getWorkspaceBytes(KernelTarget target) {
-  return gpuWorkspace(*this, target, [&](Type type) { return gpuConvWorkspace(type, ConvForm::Transpose, shapeOfConv(*this)); });
+  SmallVector<int64_t> none;
+  return gpuForm(*this, target) ? gpuConvWorkspaces(elementTypeOf(getX()), ConvForm::Transpose, shapeOfConv(*this)) : none;
 }
 SmallVector<int64_t> ConvWeightGradOp::getWorkspaceBytes(KernelTarget target) {
-  return gpuWorkspace(*this, target, [&](Type type) { return gpuConvWeightGradWorkspace(type, shapeOfConv(*this)); });
+  SmallVector<int64_t> none;
+  return gpuForm(*this, target) ? gpuConvWeightGradWorkspaces(elementTypeOf(getX()), shapeOfConv(*this)) : none;
 }
 
 void ConvOp::emitKernel(KernelBuilder &kernel) {

@@ -1,57 +1,94 @@
-//===- ConvGpu.cpp - the three convolutions as products for the GPU -------------------------------------===//
+//===- ConvGpu.cpp - forward and transposed convolution as products for the GPU -------------------------===//
 //
-// An implicit GEMM: rows are channels of the result, columns its pixels (of all images), k the source channels and taps; the
-// weight gradient has channels and taps as columns and pixels as k. Patches are never stored: an element's place in the source
-// is computed from its row or column and its k as it is read. For the transposed form this is done for each residue class
-// of result pixels modulo the strides apart, with the taps that reach it, so that no product with a zero is computed.
+// An implicit GEMM: rows are channels of the result, columns its pixels (of all images), k the taps and, within a tap, the source
+// channels. Patches are never stored: a thread reads several channels of the pixel that its column and tap come to, which is found,
+// and tested for lying outside, once for all of them. Weights are brought to the order of k in a workspace before, channels
+// padded with zeros to what is read at once. The transposed form is a product for each residue class of result pixels
+// modulo the strides, with the taps that reach it, so that no product with a zero is computed.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
-#include "dialects/NN/ConvKernel.h"
+#include "dialects/NN/ConvGpu.h"
 #include "dialects/NN/Fold.h"
-#include "dialects/NN/GpuGemm.h"
 #include "dialects/NN/KernelSupport.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/Support/MathExtras.h"
 #include <numeric>
 
 using namespace mlir;
 
 namespace gmc::nn {
 
+//===- Shared with the weight gradient ------------------------------------------------------------------===//
+
+SmallVector<Value> Ints::delinearize(Value x, ArrayRef<int64_t> shape) const {
+  SmallVector<Value> at(shape.size());
+  for (size_t d = shape.size(); d-- > 0;) {
+    at[d] = d ? b.createOrFold<arith::RemUIOp>(loc, x, constant(shape[d])) : x;
+    if (d)
+      x = b.createOrFold<arith::DivUIOp>(loc, x, constant(shape[d]));
+  }
+  return at;
+}
+
+Value Ints::linearize(ArrayRef<Value> at, ArrayRef<int64_t> shape) const {
+  Value linear = constant(0);
+  for (auto [i, size] : llvm::zip_equal(at, shape))
+    linear = affine(linear, size, i);
+  return linear;
+}
+
+SmallVector<int64_t> prepend(std::initializer_list<int64_t> first, ArrayRef<int64_t> rest) {
+  SmallVector<int64_t> all(first);
+  llvm::append_range(all, rest);
+  return all;
+}
+
+Value both(OpBuilder &b, Location loc, Value x, Value y) {
+  return x && y ? Value(arith::AndIOp::create(b, loc, x, y)) : x ? x : y;
+}
+
+Value orZero(OpBuilder &b, Location loc, Value inside, Value value) {
+  if (!inside)
+    return value;
+  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
+  return arith::SelectOp::create(b, loc, inside, value, zero);
+}
+
+Value concatenate(OpBuilder &b, Location loc, ArrayRef<Value> parts) {
+  if (parts.size() == 1)
+    return parts[0];
+  if (!isa<VectorType>(parts[0].getType()))
+    return vector::FromElementsOp::create(b, loc, VectorType::get({int64_t(parts.size())}, parts[0].getType()), parts);
+  // Pairs of vectors, a power of two of them: taken apart into elements, they would be read one by one.
+  Value left = concatenate(b, loc, parts.take_front(parts.size() / 2));
+  Value right = concatenate(b, loc, parts.drop_front(parts.size() / 2));
+  return vector::ShuffleOp::create(b, loc, left, right, llvm::to_vector(llvm::seq<int64_t>(0, widthOf(left) + widthOf(right))));
+}
+
+Value zeroFrom(OpBuilder &b, Location loc, int64_t from, Value inside, Value value) {
+  int64_t width = widthOf(value);
+  if (!inside || from == 0)
+    return orZero(b, loc, inside, value);
+  SmallVector<int64_t> mask;
+  for (int64_t i = 0; i < width; ++i)
+    mask.push_back(i < from ? i : width + i);
+  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
+  Value cut = vector::ShuffleOp::create(b, loc, value, zero, mask);
+  return arith::SelectOp::create(b, loc, inside, value, cut);
+}
+
+bool gpuConvTiles(const ConvShape &s) {
+  int64_t padded = llvm::alignTo(std::max(s.channels, s.filters), 8); // of weights in their workspace
+  int64_t elements = std::max({s.batch * s.channels * s.inSize(), s.batch * s.filters * s.outSize(),
+                               std::min(s.filters, s.channels) * padded * s.window.taps()});
+  return elements > 0 && elements < (int64_t(1) << 31) && s.group <= 65535;
+}
+
 namespace {
 
-/// 32-bit integer arithmetic: a GPU has no other for integers.
-struct Ints {
-  OpBuilder &b;
-  Location loc;
-
-  Value constant(int64_t value) const { return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(value)); }
-  Value from(Value index) const { return b.createOrFold<arith::IndexCastOp>(loc, b.getI32Type(), index); }
-  Value toIndex(Value x) const { return b.createOrFold<arith::IndexCastOp>(loc, b.getIndexType(), x); }
-  /// x * scale + offset.
-  Value affine(Value x, int64_t scale, int64_t offset) const {
-    return kb::add(b, loc, kb::mul(b, loc, x, constant(scale)), constant(offset));
-  }
-  Value affine(Value x, int64_t scale, Value offset) const { return kb::add(b, loc, kb::mul(b, loc, x, constant(scale)), offset); }
-  SmallVector<Value> delinearize(Value index, ArrayRef<int64_t> shape) const {
-    SmallVector<Value> at(shape.size());
-    Value rest = from(index);
-    for (size_t d = shape.size(); d-- > 0;) {
-      at[d] = d ? b.createOrFold<arith::RemUIOp>(loc, rest, constant(shape[d])) : rest;
-      if (d)
-        rest = b.createOrFold<arith::DivUIOp>(loc, rest, constant(shape[d]));
-    }
-    return at;
-  }
-  Value linearize(ArrayRef<Value> at, ArrayRef<int64_t> shape) const {
-    Value linear = constant(0);
-    for (auto [i, size] : llvm::zip_equal(at, shape))
-      linear = affine(linear, size, i);
-    return linear;
-  }
-};
+//===- Pixels and taps ----------------------------------------------------------------------------------===//
 
 /// In one dimension: the pixels c * stride + residue, c < grid, of the result, and what they read of the source: with tap
 /// first + j * tapStep, j < taps, the position c * scale + offset + j * step.
@@ -93,255 +130,263 @@ SmallVector<PixelClass> classesOf(ConvForm form, const ConvShape &s) {
   return classes;
 }
 
-/// The sizes of one class's product.
-struct ConvGemm {
+//===- The product of a class ---------------------------------------------------------------------------===//
+
+/// What does not depend on the class.
+struct ConvSides {
+  Type element;
   const ConvShape &s;
   bool forward;
   int64_t results, sources; ///< channels per group
-  SmallVector<int64_t> grid{}, taps{}, sourceSize{}, resultSize{};
-  int64_t pixels = 1, tapCount = 1;
+  int64_t width;            ///< channels read at once: a power of two
+  int64_t padded;           ///< source channels of a tap in k, a multiple of it
+  bool permuted;            ///< whether weights are [result channel][tap][padded] in a workspace
 
-  ConvGemm(ConvForm form, const ConvShape &s, const PixelClass &dims) : s(s), forward(form == ConvForm::Forward) {
-    results = forward ? s.filtersPerGroup() : s.channelsPerGroup();
-    sources = forward ? s.channelsPerGroup() : s.filtersPerGroup();
-    ArrayRef<int64_t> from = forward ? s.in : s.out, to = forward ? s.out : s.in;
-    sourceSize.assign(from.begin(), from.end());
-    resultSize.assign(to.begin(), to.end());
-    for (const ClassDim &dim : dims) {
-      grid.push_back(dim.grid);
-      taps.push_back(dim.taps);
-      pixels *= dim.grid;
-      tapCount *= dim.taps;
-    }
+  ConvSides(Type element, ConvForm form, const ConvShape &s)
+      : element(element), s(s), forward(form == ConvForm::Forward), results(forward ? s.filtersPerGroup() : s.channelsPerGroup()),
+        sources(forward ? s.channelsPerGroup() : s.filtersPerGroup()) {
+    int64_t wide = wideAccess(element, 16);
+    permuted = s.window.taps() > 1;
+    width = permuted ? std::min<int64_t>(wide, llvm::PowerOf2Ceil(sources)) : wideAccess(element, sources);
+    padded = llvm::alignTo(sources, width);
   }
-  GemmTiling tiling(Type element) const { return {element, s.group, results, s.batch * pixels, sources * tapCount}; }
+  SmallVector<int64_t> weightShape() const { return {results * s.group, s.window.taps(), padded}; }
+  int64_t weightBytes() const { return permuted ? elementBytes(element) * numElements(weightShape()) : 0; }
 };
 
-SmallVector<int64_t> prepend(std::initializer_list<int64_t> first, ArrayRef<int64_t> rest) {
-  SmallVector<int64_t> all(first);
-  llvm::append_range(all, rest);
-  return all;
-}
-
-/// Element at `at` (image, channel, positions) of a source of `size`; zero where a position lies outside.
-Value readPadded(OpBuilder &b, Location loc, Value buffer, ArrayRef<Value> at, int64_t channels, ArrayRef<int64_t> size) {
-  Ints ints{b, loc};
-  Value inside;
-  for (auto [position, extent] : llvm::zip_equal(at.drop_front(2), size)) {
-    Value in = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, position, ints.constant(extent));
-    inside = inside ? Value(arith::AndIOp::create(b, loc, inside, in)) : in;
-  }
-  // The image's extent does not enter the linear index.
-  Value linear = ints.linearize(at, prepend({1, channels}, size));
-  linear = arith::SelectOp::create(b, loc, inside, linear, ints.constant(0));
-  Value value = readWide(b, loc, buffer, ints.toIndex(linear), 1);
-  return arith::SelectOp::create(b, loc, inside, value, kb::constant(b, loc, value.getType(), 0));
-}
-
-/// Every pixel reads the one pixel at its own place.
-bool isPointwise(const ConvShape &s) {
-  auto all = [](ArrayRef<int64_t> values, int64_t want) { return llvm::all_of(values, [=](int64_t v) { return v == want; }); };
-  return s.window.taps() == 1 && all(s.window.strides, 1) && all(s.window.pads, 0);
-}
-
-void emitClass(KernelBuilder &kernel, ConvForm form, const ConvShape &s, const PixelClass &dims, bool whole, bool hasBias) {
-  ConvGemm c(form, s, dims);
-  if (c.pixels == 0)
-    return;
-  size_t rank = dims.size();
-  int64_t allTaps = s.window.taps(), channels = c.sources * s.group;
-  GpuGemm::Operand weight, source;
-  if (c.forward) {
-    int64_t width = wideAccess(kernel.operandElementType(1), c.sources * allTaps);
-    weight = {true, width, [&kernel, &c, width](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
-                Value group = place.batch, row = place.outer, k = place.k(b, loc);
-                Ints ints{b, loc};
-                Value channel = ints.affine(ints.from(group), c.results, ints.from(row));
-                Value linear = ints.affine(channel, c.sources * c.tapCount, ints.from(k));
-                return readWide(b, loc, flatten(b, loc, kernel.operandBuffer(1)), ints.toIndex(linear), width);
-              }};
-  } else {
-    bool alongDepth = allTaps > 1;
-    int64_t width = alongDepth ? 1 : wideAccess(kernel.operandElementType(1), c.results);
-    weight = {alongDepth, width, [&, rank, width](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
-                Value group = place.batch, row = place.outer, k = place.k(b, loc);
-                Ints ints{b, loc};
-                SmallVector<Value> at = ints.delinearize(k, prepend({c.sources}, c.taps));
-                Value linear = ints.affine(ints.from(group), c.sources, at[0]);
-                linear = ints.affine(linear, c.results, ints.from(row));
-                for (size_t d = 0; d < rank; ++d)
-                  linear = ints.affine(linear, s.window.kernel[d], ints.affine(at[d + 1], dims[d].tapStep, dims[d].first));
-                return readWide(b, loc, flatten(b, loc, kernel.operandBuffer(1)), ints.toIndex(linear), width);
-              }};
-  }
-  if (isPointwise(s)) {
-    int64_t width = wideAccess(kernel.operandElementType(0), c.pixels);
-    source = {false, width, [&kernel, &c, channels, width](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
-                Value group = place.batch, column = place.outer, k = place.k(b, loc);
-                Ints ints{b, loc};
-                SmallVector<Value> at = ints.delinearize(column, {c.s.batch, c.pixels});
-                Value channel = ints.affine(ints.from(group), c.sources, ints.from(k));
-                Value linear = ints.affine(ints.affine(at[0], channels, channel), c.pixels, at[1]);
-                return readWide(b, loc, flatten(b, loc, kernel.operandBuffer(0)), ints.toIndex(linear), width);
-              }};
-  } else {
-    source = {false, 1, [&, rank, channels](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
-                Value group = place.batch, column = place.outer, k = place.k(b, loc);
-                Ints ints{b, loc};
-                SmallVector<Value> pixel = ints.delinearize(column, prepend({s.batch}, c.grid));
-                SmallVector<Value> tap = ints.delinearize(k, prepend({c.sources}, c.taps));
-                SmallVector<Value> at{pixel[0], ints.affine(ints.from(group), c.sources, tap[0])};
-                for (size_t d = 0; d < rank; ++d)
-                  at.push_back(ints.affine(tap[d + 1], dims[d].step, ints.affine(pixel[d + 1], dims[d].scale, dims[d].offset)));
-                return readPadded(b, loc, flatten(b, loc, kernel.operandBuffer(0)), at, channels, c.sourceSize);
-              }};
-  }
-  int64_t storeWidth = kernel.storesPlainly(0) && whole && c.pixels % 4 == 0 ? 4 : 1;
-  GpuGemm gemm{c.tiling(kernel.operandElementType(0)), weight, source, storeWidth,
-               [&](OpBuilder &b, Location loc, Value group, Value row, Value column, Value sum) {
-                 Ints ints{b, loc};
-                 Value channel = ints.affine(ints.from(group), c.results, ints.from(row));
-                 if (hasBias) {
-                   Value bias = convertTo(b, loc, kernel.load(b, loc, 2, {ints.toIndex(channel)}), b.getF32Type());
-                   if (widthOf(sum) > 1)
-                     bias = vector::BroadcastOp::create(b, loc, sum.getType(), bias);
-                   sum = arith::AddFOp::create(b, loc, sum, bias);
-                 }
-                 SmallVector<Value> pixel = ints.delinearize(column, prepend({s.batch}, c.grid));
-                 SmallVector<Value> at{pixel[0], channel};
-                 for (size_t d = 0; d < rank; ++d)
-                   at.push_back(ints.affine(pixel[d + 1], dims[d].stride, dims[d].residue));
-                 if (widthOf(sum) > 1) {
-                   Value linear = ints.linearize(at, prepend({1, c.results * s.group}, c.resultSize));
-                   return writeWide(b, loc, sum, flatten(b, loc, kernel.resultBuffer(0)), ints.toIndex(linear));
-                 }
-                 for (Value &position : at)
-                   position = ints.toIndex(position);
-                 kernel.store(b, loc, convertTo(b, loc, sum, kernel.resultElementType(0)), 0, at);
-               }};
-  gemm.emit(kernel);
-}
-
-/// One block a weight, for few filters per group (depthwise): its threads share the pixels of all images.
-void emitWeightGradSums(KernelBuilder &kernel, const ConvShape &s) {
-  const Window &w = s.window;
-  size_t rank = w.rank();
-  int64_t positions = s.batch * s.outSize();
-  kernel.cooperative(kernel.resultShape(0), 128, [&](OpBuilder &b, Location loc, ValueRange ivs, const GpuBlock &block) {
-    Ints ints{b, loc};
-    SmallVector<Value> weight;
-    for (Value iv : ivs)
-      weight.push_back(ints.from(iv));
-    Value group = arith::DivUIOp::create(b, loc, weight[0], ints.constant(s.filtersPerGroup()));
-    Value channel = ints.affine(group, s.channelsPerGroup(), weight[1]);
-    Value zero = kb::constant(b, loc, b.getF32Type(), 0);
-    auto loop = scf::ForOp::create(
-        b, loc, block.thread(), kb::idx(b, loc, positions), kb::idx(b, loc, block.threads()), ValueRange{zero},
-        [&](OpBuilder &b, Location l, Value p, ValueRange acc) {
-          Ints ints{b, l};
-          SmallVector<Value> out = ints.delinearize(p, prepend({s.batch}, s.out)), x{out[0], channel};
-          for (size_t d = 0; d < rank; ++d)
-            x.push_back(ints.affine(weight[d + 2], w.dilations[d], ints.affine(out[d + 1], w.strides[d], -w.padBegin(d))));
-          out.insert(out.begin() + 1, weight[0]);
-          Value dy = ints.toIndex(ints.linearize(out, prepend({1, s.filters}, s.out)));
-          Value left = asF32(b, l, readPadded(b, l, flatten(b, l, kernel.operandBuffer(0)), x, s.channels, s.in));
-          Value right = asF32(b, l, readWide(b, l, flatten(b, l, kernel.operandBuffer(1)), dy, 1));
-          scf::YieldOp::create(b, l, ValueRange{kb::add(b, l, acc[0], kb::mul(b, l, left, right))});
-        });
-    Value sum = block.blockReduce(b, loc, loop.getResult(0),
-                                  [](OpBuilder &b, Location l, Value x, Value y) { return kb::add(b, l, x, y); });
-    Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, block.thread(), kb::idx(b, loc, 0));
-    kb::when(b, loc, first, [&](OpBuilder &b, Location l) {
-      kernel.store(b, l, convertTo(b, l, sum, kernel.resultElementType(0)), 0, ivs);
+/// Brings the weights to their workspace. A thread copies some channels of all taps: reads and writes are of neighbours.
+void permuteWeights(KernelBuilder &kernel, const ConvSides &c) {
+  kernel.parallel({c.results * c.s.group, c.padded / c.width}, [&](OpBuilder &b, Location loc, ValueRange at) {
+    int64_t taps = c.s.window.taps(), partial = c.sources % c.width;
+    Value weights = flatten(b, loc, kernel.operandBuffer(1));
+    Value permuted = flatten(b, loc, kernel.workspace(b, 0, c.weightShape(), c.element));
+    Value channel = kb::mul(b, loc, at[1], kb::idx(b, loc, c.width)), first;
+    if (c.forward) {
+      first = kb::add(b, loc, kb::mul(b, loc, at[0], kb::idx(b, loc, c.sources)), channel);
+    } else {
+      SmallVector<Value> row = kb::delinearize(b, loc, at[0], {c.s.group, c.results});
+      first = kb::linearize(b, loc, {row[0], channel, row[1]}, {c.s.group, c.sources, c.results});
+    }
+    int64_t step = taps * (c.forward ? 1 : c.results);
+    first = kb::mul(b, loc, first, kb::idx(b, loc, taps));
+    Value full = partial && c.sources > c.width ? Value(arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, channel,
+                                                                               kb::idx(b, loc, c.sources - c.width)))
+                                                : Value();
+    KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, taps), [&](OpBuilder &b, Location l, Value tap) {
+      SmallVector<Value> values;
+      for (int64_t i = 0; i < c.width; ++i) {
+        bool past = partial && i >= partial; // in the last channels, which are the only ones unless there is `full`
+        if (past && !full) {
+          values.push_back(kb::constant(b, l, c.element, 0));
+          continue;
+        }
+        Value place = kb::add(b, l, kb::add(b, l, first, tap), kb::idx(b, l, i * step));
+        if (past)
+          place = arith::SelectOp::create(b, l, full, place, kb::idx(b, l, 0));
+        values.push_back(orZero(b, l, past ? full : Value(), readWide(b, l, weights, place, 1)));
+      }
+      Value place = kb::linearize(b, l, {at[0], tap, channel}, c.weightShape());
+      if (c.width == 1)
+        memref::StoreOp::create(b, l, values[0], permuted, place);
+      else
+        vector::StoreOp::create(b, l, concatenate(b, l, values), permuted, place, false,
+                                llvm::Align(c.width * elementBytes(c.element)));
     });
   });
 }
 
-GemmTiling weightGradTiling(Type element, const ConvShape &s) {
-  return {element, s.group, s.filtersPerGroup(), s.channelsPerGroup() * s.window.taps(), s.batch * s.outSize()};
+struct ConvGemm : ConvSides {
+  const PixelClass &dims;
+  SmallVector<int64_t> grid{}, taps{}, sourceSize{}, resultSize{};
+  int64_t pixels = 1, tapCount = 1, sourcePixels;
+  /// Every pixel of the class reads the one pixel of the source at its own place.
+  bool pointwise = true;
+
+  ConvGemm(Type element, ConvForm form, const ConvShape &s, const PixelClass &dims);
+  GemmTiling tiling() const { return {element, s.group, results, s.batch * pixels, tapCount * padded}; }
+  GpuGemm::Operand weight(KernelBuilder &kernel) const;
+  GpuGemm::Operand source(KernelBuilder &kernel) const;
+  void store(KernelBuilder &kernel, OpBuilder &b, Location loc, bool hasBias, Value group, Value row, Value column, Value sum) const;
+
+private:
+  /// A place's k: its tap, and its channel as what is the same for all threads, or does not stay, what stays, and a constant.
+  struct Depth {
+    SmallVector<Value> tap;
+    Value changing, staying;
+    int64_t further;
+  };
+  Depth depthAt(OpBuilder &b, Location loc, const GpuGemm::Place &at) const;
+};
+
+ConvGemm::ConvGemm(Type element, ConvForm form, const ConvShape &s, const PixelClass &dims)
+    : ConvSides(element, form, s), dims(dims), sourcePixels(forward ? s.inSize() : s.outSize()) {
+  ArrayRef<int64_t> from = forward ? s.in : s.out, to = forward ? s.out : s.in;
+  sourceSize.assign(from.begin(), from.end());
+  resultSize.assign(to.begin(), to.end());
+  for (auto [dim, size] : llvm::zip_equal(dims, sourceSize)) {
+    grid.push_back(dim.grid);
+    taps.push_back(dim.taps);
+    pixels *= dim.grid;
+    tapCount *= dim.taps;
+    pointwise &= dim.taps == 1 && dim.scale == 1 && dim.offset == 0 && dim.grid == size;
+  }
 }
 
-/// Below this many rows a tile would be mostly empty.
-constexpr int64_t fewRows = 4;
+ConvGemm::Depth ConvGemm::depthAt(OpBuilder &b, Location loc, const GpuGemm::Place &at) const {
+  Ints ints{b, loc};
+  if (tapCount == 1)
+    return {SmallVector<Value>(taps.size(), ints.constant(0)), ints.from(at.slice), ints.from(at.offset), at.further};
+  bool uniform = padded % tiling().tileDepth == 0; // then a slice is of one tap
+  SmallVector<int64_t> shape(taps);
+  shape.push_back(padded);
+  SmallVector<Value> tap = ints.delinearize(ints.from(uniform ? at.slice : at.k(b, loc)), shape);
+  Value channel = tap.pop_back_val();
+  return {tap, channel, uniform ? ints.from(at.offset) : ints.constant(0), uniform ? at.further : 0};
+}
+
+Value placeAt(OpBuilder &b, Location loc, Value staying, Value changing, int64_t further) {
+  Ints ints{b, loc};
+  return kb::add(b, loc, ints.toIndex(ints.add(staying, changing)), kb::idx(b, loc, further));
+}
+
+GpuGemm::Operand ConvGemm::weight(KernelBuilder &kernel) const {
+  if (permuted)
+    return {true, width, [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+              Ints ints{b, loc};
+              Depth k = depthAt(b, loc, at);
+              SmallVector<Value> tap;
+              for (auto [i, dim] : llvm::zip_equal(k.tap, dims))
+                tap.push_back(ints.affine(i, dim.tapStep, dim.first));
+              Value row = ints.affine(ints.from(at.batch), results, ints.from(at.outer));
+              Value staying = ints.affine(row, s.window.taps() * padded, k.staying);
+              Value changing = ints.affine(ints.linearize(tap, s.window.kernel), padded, k.changing);
+              Value buffer = flatten(b, loc, kernel.workspace(b, 0, weightShape(), element));
+              return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, k.further), width);
+            }};
+  // One tap: filters by channels.
+  int64_t width = forward ? this->width : wideAccess(element, results), step = forward ? 1 : results;
+  return {forward, width, [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+            Ints ints{b, loc};
+            Value group = ints.from(at.batch), row = ints.from(at.outer), offset = ints.from(at.offset);
+            Value staying = forward ? ints.affine(ints.affine(group, results, row), sources, offset)
+                                    : ints.affine(ints.affine(group, sources, offset), results, row);
+            Value changing = ints.affine(ints.from(at.slice), step, 0);
+            Value buffer = flatten(b, loc, kernel.operandBuffer(1));
+            return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, at.further * step), width);
+          }};
+}
+
+GpuGemm::Operand ConvGemm::source(KernelBuilder &kernel) const {
+  int64_t alongRow = wideAccess(kernel.operandElementType(0), pixels), channels = sources * s.group;
+  if (pointwise && padded == sources && alongRow > 1)
+    return {false, alongRow, [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+              Ints ints{b, loc};
+              SmallVector<Value> pixel = ints.delinearize(ints.from(at.outer), {s.batch, pixels});
+              Value channel = ints.affine(ints.from(at.batch), sources, ints.from(at.offset));
+              Value staying = ints.affine(ints.affine(pixel[0], channels, channel), pixels, pixel[1]);
+              Value changing = ints.affine(ints.from(at.slice), pixels, 0);
+              Value buffer = flatten(b, loc, kernel.operandBuffer(0));
+              return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, at.further * pixels), alongRow);
+            }};
+  auto read = [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+    Ints ints{b, loc};
+    SmallVector<Value> pixel = ints.delinearize(ints.from(at.outer), prepend({s.batch}, grid)), first, moved;
+    Depth k = depthAt(b, loc, at);
+    Value inside;
+    for (size_t d = 0; d < dims.size(); ++d) {
+      first.push_back(ints.affine(pixel[d + 1], dims[d].scale, dims[d].offset));
+      moved.push_back(ints.affine(k.tap[d], dims[d].step, 0));
+      if (!pointwise)
+        inside = both(b, loc, inside, ints.below(ints.add(first[d], moved[d]), ints.constant(sourceSize[d])));
+    }
+    Value channel = ints.affine(ints.from(at.batch), sources, k.staying);
+    Value staying = ints.affine(ints.affine(pixel[0], channels, channel), sourcePixels, ints.linearize(first, sourceSize));
+    Value changing = ints.affine(k.changing, sourcePixels, ints.linearize(moved, sourceSize));
+    Value place = ints.add(staying, changing);
+    if (inside)
+      place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
+    // The last of the channels read at once may not exist; existing ones are read in their place, those from the first on.
+    int64_t partial = sources % width;
+    Value full, rest = place;
+    if (partial && sources > width) {
+      Value last = ints.constant(sources - width - k.further);
+      full = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sle, ints.add(k.staying, k.changing), last);
+      rest = arith::SelectOp::create(b, loc, full, place, ints.constant(-(k.further + partial) * sourcePixels));
+    }
+    Value buffer = flatten(b, loc, kernel.operandBuffer(0));
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < width; ++i) {
+      bool past = partial && i >= partial;
+      if (past && !full) { // these are the only channels
+        values.push_back(kb::constant(b, loc, element, 0));
+        continue;
+      }
+      Value linear = kb::add(b, loc, ints.toIndex(past ? rest : place), kb::idx(b, loc, (k.further + i) * sourcePixels));
+      values.push_back(readWide(b, loc, buffer, linear, 1));
+    }
+    return orZero(b, loc, inside, zeroFrom(b, loc, partial, full, concatenate(b, loc, values)));
+  };
+  return {true, width, read, /*gathered=*/true};
+}
+
+void ConvGemm::store(KernelBuilder &kernel, OpBuilder &b, Location loc, bool hasBias, Value group, Value row, Value column,
+                     Value sum) const {
+  Ints ints{b, loc};
+  Value channel = ints.affine(ints.from(group), results, ints.from(row));
+  if (hasBias) {
+    Value bias = convertTo(b, loc, kernel.load(b, loc, 2, {ints.toIndex(channel)}), b.getF32Type());
+    if (widthOf(sum) > 1)
+      bias = vector::BroadcastOp::create(b, loc, sum.getType(), bias);
+    sum = arith::AddFOp::create(b, loc, sum, bias);
+  }
+  SmallVector<Value> pixel = ints.delinearize(ints.from(column), prepend({s.batch}, grid));
+  SmallVector<Value> at{pixel[0], channel};
+  for (size_t d = 0; d < dims.size(); ++d)
+    at.push_back(ints.affine(pixel[d + 1], dims[d].stride, dims[d].residue));
+  if (widthOf(sum) > 1) {
+    Value linear = ints.linearize(at, prepend({1, results * s.group}, resultSize)); // the first extent does not enter
+    return writeWide(b, loc, sum, flatten(b, loc, kernel.resultBuffer(0)), ints.toIndex(linear));
+  }
+  for (Value &position : at)
+    position = ints.toIndex(position);
+  kernel.store(b, loc, convertTo(b, loc, sum, kernel.resultElementType(0)), 0, at);
+}
 
 } // namespace
 
-/// Indices are 32-bit.
-static bool gpuConvTiles(const ConvShape &s) {
-  int64_t elements = std::max({s.batch * s.channels * s.inSize(), s.batch * s.filters * s.outSize(),
-                               s.filters * s.channelsPerGroup() * s.window.taps()});
-  return elements > 0 && elements < (int64_t(1) << 31) && s.group <= 65535;
-}
-
-int64_t gpuConvWorkspace(Type element, ConvForm form, const ConvShape &s) {
-  if (!gpuConvTiles(s) || ConvGemm(form, s, {}).results < fewRows)
-    return 0;
-  int64_t bytes = 0;
+SmallVector<int64_t> gpuConvWorkspaces(Type element, ConvForm form, const ConvShape &s) {
+  ConvSides sides(element, form, s);
+  SmallVector<int64_t> bytes;
+  if (!gpuConvTiles(s) || sides.results < fewRows)
+    return bytes;
+  if (sides.permuted)
+    bytes.push_back(sides.weightBytes());
+  int64_t partials = 0;
   for (const PixelClass &dims : classesOf(form, s))
-    bytes = std::max(bytes, ConvGemm(form, s, dims).tiling(element).workspaceBytes());
+    partials = std::max(partials, ConvGemm(element, form, s, dims).tiling().workspaceBytes());
+  if (partials)
+    bytes.push_back(partials);
   return bytes;
 }
 
-int64_t gpuConvWeightGradWorkspace(Type element, const ConvShape &s) {
-  return gpuConvTiles(s) && s.filtersPerGroup() >= fewRows ? weightGradTiling(element, s).workspaceBytes() : 0;
-}
-
 bool emitGpuConv(KernelBuilder &kernel, ConvForm form, const ConvShape &s, bool hasBias) {
-  if (!gpuConvTiles(s) || ConvGemm(form, s, {}).results < fewRows)
+  Type element = kernel.operandElementType(0);
+  ConvSides sides(element, form, s);
+  if (!gpuConvTiles(s) || sides.results < fewRows)
     return false;
+  if (sides.permuted)
+    permuteWeights(kernel, sides);
   SmallVector<PixelClass> classes = classesOf(form, s);
-  for (const PixelClass &dims : classes)
-    emitClass(kernel, form, s, dims, classes.size() == 1, hasBias);
-  return true;
-}
-
-bool emitGpuConvWeightGrad(KernelBuilder &kernel, const ConvShape &s) {
-  if (!gpuConvTiles(s))
-    return false;
-  if (s.filtersPerGroup() < fewRows) {
-    emitWeightGradSums(kernel, s);
-    return true;
+  for (const PixelClass &dims : classes) {
+    ConvGemm c(element, form, s, dims);
+    if (c.pixels == 0)
+      continue;
+    int64_t storeWidth = kernel.storesPlainly(0) && classes.size() == 1 && c.pixels % 4 == 0 ? 4 : 1;
+    auto store = [&](OpBuilder &b, Location loc, Value group, Value row, Value column, Value sum) {
+      c.store(kernel, b, loc, hasBias, group, row, column, sum);
+    };
+    GpuGemm{c.tiling(), c.weight(kernel), c.source(kernel), storeWidth, store, /*workspace=*/sides.permuted ? 1u : 0u}.emit(kernel);
   }
-  const Window &w = s.window;
-  int64_t size = s.outSize(), columns = s.channelsPerGroup() * w.taps();
-  int64_t width = wideAccess(kernel.operandElementType(1), size);
-  GpuGemm::Operand dy{true, width, [&, width](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
-                        Value group = place.batch, row = place.outer, k = place.k(b, loc);
-                        Ints ints{b, loc};
-                        SmallVector<Value> at = ints.delinearize(k, {s.batch, size});
-                        Value filter = ints.affine(ints.from(group), s.filtersPerGroup(), ints.from(row));
-                        Value linear = ints.affine(ints.affine(at[0], s.filters, filter), size, at[1]);
-                        return readWide(b, loc, flatten(b, loc, kernel.operandBuffer(1)), ints.toIndex(linear), width);
-                      }};
-  int64_t xWidth = isPointwise(s) ? wideAccess(kernel.operandElementType(0), size) : 1;
-  GpuGemm::Operand x{true, xWidth, [&, xWidth](OpBuilder &b, Location loc, const GpuGemm::Place &place) {
-                       Value group = place.batch, column = place.outer, k = place.k(b, loc);
-                       Ints ints{b, loc};
-                       Value buffer = flatten(b, loc, kernel.operandBuffer(0));
-                       if (isPointwise(s)) {
-                         SmallVector<Value> at = ints.delinearize(k, {s.batch, size});
-                         Value channel = ints.affine(ints.from(group), s.channelsPerGroup(), ints.from(column));
-                         Value linear = ints.affine(ints.affine(at[0], s.channels, channel), size, at[1]);
-                         return readWide(b, loc, buffer, ints.toIndex(linear), xWidth);
-                       }
-                       SmallVector<Value> tap = ints.delinearize(column, prepend({s.channelsPerGroup()}, w.kernel));
-                       SmallVector<Value> out = ints.delinearize(k, prepend({s.batch}, s.out));
-                       SmallVector<Value> at{out[0], ints.affine(ints.from(group), s.channelsPerGroup(), tap[0])};
-                       for (size_t d = 0; d < w.rank(); ++d)
-                         at.push_back(ints.affine(tap[d + 1], w.dilations[d], ints.affine(out[d + 1], w.strides[d], -w.padBegin(d))));
-                       return readPadded(b, loc, buffer, at, s.channels, s.in);
-                     }};
-  int64_t storeWidth = kernel.storesPlainly(0) && columns % 4 == 0 ? 4 : 1;
-  GpuGemm gemm{weightGradTiling(kernel.operandElementType(0), s), dy, x, storeWidth,
-               [&](OpBuilder &b, Location loc, Value group, Value row, Value column, Value sum) {
-                 Value filter = kb::add(b, loc, kb::mul(b, loc, group, kb::idx(b, loc, s.filtersPerGroup())), row);
-                 Value linear = kb::add(b, loc, kb::mul(b, loc, filter, kb::idx(b, loc, columns)), column);
-                 if (widthOf(sum) > 1)
-                   return writeWide(b, loc, sum, flatten(b, loc, kernel.resultBuffer(0)), linear);
-                 Value value = convertTo(b, loc, sum, kernel.resultElementType(0));
-                 kernel.store(b, loc, value, 0, kb::delinearize(b, loc, linear, kernel.resultShape(0)));
-               }};
-  gemm.emit(kernel);
   return true;
 }
 

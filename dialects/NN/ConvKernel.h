@@ -35,9 +35,9 @@ void emitConvWeightGradTiles(KernelBuilder &kernel, const ConvShape &shape);
 /// GPU forms, on f32, bf16 and f16, accumulating in f32. False, with nothing emitted, for shapes that they do not fit.
 bool emitGpuConv(KernelBuilder &kernel, ConvForm form, const ConvShape &shape, bool hasBias);
 bool emitGpuConvWeightGrad(KernelBuilder &kernel, const ConvShape &shape);
-/// Bytes of their workspace, 0 for none.
-int64_t gpuConvWorkspace(mlir::Type element, ConvForm form, const ConvShape &shape);
-int64_t gpuConvWeightGradWorkspace(mlir::Type element, const ConvShape &shape);
+/// Bytes of their workspaces.
+llvm::SmallVector<int64_t> gpuConvWorkspaces(mlir::Type element, ConvForm form, const ConvShape &shape);
+llvm::SmallVector<int64_t> gpuConvWeightGradWorkspaces(mlir::Type element, const ConvShape &shape);
 
 } // namespace gmc::nn
 

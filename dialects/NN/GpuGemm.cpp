@@ -31,6 +31,7 @@ GemmTiling::GemmTiling(Type element, int64_t batches, int64_t rows, int64_t colu
   };
   static constexpr Tile byThreads[] = {{256, 128, 64, 16, 8, 4}, {256, 64, 64, 16, 4, 4}, {64, 32, 32, 16, 4, 4}};
   static constexpr Tile byWarps[] = {{128, 128, 64, 32, 64, 32}, {128, 64, 64, 32, 32, 32}, {128, 32, 32, 32, 16, 16}};
+  int64_t bytes = std::max<int64_t>(1, 4 * batches * rows * columns); // of partial sums
   for (const Tile &tile : element.isF32() ? byThreads : byWarps) {
     threads = tile.threads;
     tileRows = tile.rows;
@@ -39,12 +40,13 @@ GemmTiling::GemmTiling(Type element, int64_t batches, int64_t rows, int64_t colu
     partRows = tile.partRows;
     partColumns = tile.partColumns;
     bool fits = rows > tileRows / 2 && columns > tileColumns / 2;
-    if (fits && batches * rowTiles() * columnTiles() >= enoughBlocks)
+    // A k as long as that is better cut than read for smaller tiles.
+    int64_t cuts = std::clamp<int64_t>(std::min(depth / 1024, largestWorkspace / bytes), 1, mostSlices);
+    if (fits && cuts * batches * rowTiles() * columnTiles() >= enoughBlocks)
       break;
   }
   int64_t blocks = std::max<int64_t>(1, batches * rowTiles() * columnTiles());
   if (blocks < manyBlocks / 2 && depth >= 512) {
-    int64_t bytes = std::max<int64_t>(1, 4 * batches * rows * columns);
     slices = std::min({ceilDiv(manyBlocks, blocks), depth / 256, mostSlices, largestWorkspace / bytes});
     slices = std::max<int64_t>(slices, 1);
   }
@@ -238,7 +240,7 @@ void GpuGemm::emit(KernelBuilder &kernel) const {
     return;
   SmallVector<int64_t> partialShape{t.slices, t.batches, t.rows, t.columns};
   auto partials = [&](OpBuilder &b, Location loc) {
-    return flatten(b, loc, kernel.workspace(b, 0, partialShape, b.getF32Type()));
+    return flatten(b, loc, kernel.workspace(b, workspace, partialShape, b.getF32Type()));
   };
   kernel.cooperative(
       {t.slices, t.batches, t.rowTiles(), t.columnTiles()}, t.threads,

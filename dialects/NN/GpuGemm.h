@@ -62,8 +62,10 @@ struct GpuGemm {
   std::function<void(mlir::OpBuilder &, mlir::Location, mlir::Value batch, mlir::Value row, mlir::Value column,
                      mlir::Value sum)>
       store;
+  /// The workspace for partial sums, where the tiling has some.
+  unsigned workspace = 0;
 
-  /// Emits the nest, or both. Workspace 0 is for partial sums where the tiling has some.
+  /// Emits the nest, and those that add partial sums.
   void emit(KernelBuilder &kernel) const;
 };
 

@@ -12,6 +12,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <gtest/gtest.h>
 #include <random>
 
@@ -43,6 +44,15 @@ template <typename F> void forBox(const Shape &shape, F body) {
       at[d] = 0;
     }
   }
+}
+
+template <typename T> Type elementOf(MLIRContext *context) {
+  if constexpr (std::is_same_v<T, double>)
+    return Float64Type::get(context);
+  else if constexpr (std::is_same_v<T, float>)
+    return Float32Type::get(context);
+  else
+    return Float16Type::get(context);
 }
 
 /// The parameter: whether the GPU's kernels.
@@ -102,14 +112,21 @@ protected:
   void expectNear(const std::vector<T> &actual, const std::vector<double> &expected, double sums) {
     ASSERT_EQ(actual.size(), expected.size());
     double tolerance = (sizeof(T) == 8 ? 1e-14 : 4e-7) * std::sqrt(sums) * 4 + 1e-15;
+    double rounding = sizeof(T) == 2 ? 0x1p-11 : 0; // of the result
     for (size_t i = 0; i < actual.size(); ++i)
-      ASSERT_NEAR(actual[i], expected[i], tolerance) << "at element " << i << " of " << actual.size();
+      if (std::isfinite(expected[i]))
+        ASSERT_NEAR(double(actual[i]), expected[i], tolerance + rounding * std::abs(expected[i]))
+            << "at element " << i << " of " << actual.size();
+      else
+        ASSERT_FALSE(std::isfinite(double(actual[i]))) << "at element " << i << " of " << actual.size();
   }
 
-  /// Runs the three ops of one trilinear form and compares with its definition.
-  template <typename T> void check(const Case &t, bool bias) {
+  /// Runs the three ops of one trilinear form and compares with its definition. `infinities`: one in the input of each, which must reach
+  /// the results that it is a term of and no other, as one multiplied with a zero of some padding of k would.
+  template <typename T> void check(const Case &t, bool bias, bool infinities = false) {
+    SCOPED_TRACE(std::to_string(t.c) + " channels to " + std::to_string(t.m));
     size_t rank = t.in.size();
-    Type element = sizeof(T) == 8 ? Type(Float64Type::get(&context)) : Type(Float32Type::get(&context));
+    Type element = elementOf<T>(&context);
     Shape xs{t.n, t.c}, ws{t.m, t.c / t.group}, ys{t.n, t.m}, exact(t.pads), out;
     for (size_t d = 0; d < rank; ++d) {
       int64_t extent = (t.kernel[d] - 1) * t.dilations[d] + 1;
@@ -121,15 +138,18 @@ protected:
     ys.insert(ys.end(), out.begin(), out.end());
     auto x = random<T>(count(xs)), w = random<T>(count(ws)), dy = random<T>(count(ys)), yb = random<T>(t.m),
          xb = random<T>(t.c);
+    auto source = dy; // of the transposed form
+    if (infinities)
+      x[count(t.in) - 1] = source[count(out) - 1] = std::numeric_limits<double>::infinity();
     std::vector<double> y(dy.size()), dx(x.size()), dw(w.size());
     int64_t inner = count(t.in), outer = count(out), taps = count(t.kernel);
     for (int64_t n = 0; n < t.n; ++n) {
       for (int64_t m = 0; m < t.m; ++m)
         for (int64_t o = 0; o < outer; ++o)
-          y[(n * t.m + m) * outer + o] = bias ? yb[m] : 0;
+          y[(n * t.m + m) * outer + o] = bias ? double(yb[m]) : 0;
       for (int64_t c = 0; c < t.c; ++c)
         for (int64_t i = 0; i < inner; ++i)
-          dx[(n * t.c + c) * inner + i] = bias ? xb[c] : 0;
+          dx[(n * t.c + c) * inner + i] = bias ? double(xb[c]) : 0;
     }
     int64_t cg = t.c / t.group, mg = t.m / t.group;
     int64_t o = 0;
@@ -148,9 +168,9 @@ protected:
             for (int64_t c = 0; c < cg; ++c) {
               int64_t xi = (n * t.c + m / mg * cg + c) * inner + i, wi = (m * cg + c) * taps + k,
                       yi = (n * t.m + m) * outer + o;
-              y[yi] += double(x[xi]) * w[wi];
-              dx[xi] += double(dy[yi]) * w[wi];
-              dw[wi] += double(dy[yi]) * x[xi];
+              y[yi] += double(x[xi]) * double(w[wi]);
+              dx[xi] += double(source[yi]) * double(w[wi]);
+              dw[wi] += double(dy[yi]) * double(x[xi]);
             }
         ++k;
       });
@@ -168,7 +188,7 @@ protected:
     };
     Shape shape;
     SmallVector<Shape> forward{xs, ws}, transposed{ys, ws};
-    std::vector<const std::vector<T> *> forwardData{&x, &w}, transposedData{&dy, &w};
+    std::vector<const std::vector<T> *> forwardData{&x, &w}, transposedData{&source, &w};
     if (bias) {
       forward.push_back({t.m}), forwardData.push_back(&yb);
       transposed.push_back({t.c}), transposedData.push_back(&xb);
@@ -191,6 +211,22 @@ protected:
       EXPECT_EQ(shape, ws);
       expectNear(run(std::move(p), {&x, &dy}, dw.size()), dw, t.n * outer);
     }
+  }
+
+  template <typename T> void checkGathers() {
+    SCOPED_TRACE(std::to_string(8 * sizeof(T)) + " bits");
+    check<T>({2, 64, 40, 1, {10, 14}, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}}, true, true);    // slices of one tap
+    check<T>({2, 30, 35, 1, {9, 7}, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}}, false, true);     // and of the channels read at once some
+    check<T>({1, 21, 36, 1, {13, 9}, {3, 2}, {2, 1}, {1, 1}, {0, 1, 1, 1}}, false, true);    // slices of several taps
+    check<T>({2, 3, 16, 1, {19, 21}, {7, 7}, {2, 2}, {1, 1}, {3, 3, 3, 3}}, true, true);     // fewer channels than read at once
+    check<T>({2, 24, 32, 2, {8, 11}, {3, 3}, {1, 1}, {2, 3}, {2, 3, 2, 3}}, false, true);    // groups, dilations
+    check<T>({2, 64, 32, 1, {7, 7}, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}}, true, true);      // pointwise, lines of an odd length
+    check<T>({1, 17, 20, 1, {14, 14}, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}}, false, true);   // channels read one by one
+    check<T>({2, 40, 24, 1, {13, 28}, {1, 1}, {2, 2}, {1, 1}, {0, 0, 0, 0}}, false, true);   // one tap, but not pointwise
+    check<T>({2, 16, 24, 1, {12, 16}, {3, 1}, {1, 1}, {1, 1}, {1, 0, 1, 0}}, false, true);   // lines at their place
+    check<T>({3, 24, 12, 1, {45}, {5}, {2}, {1}, {2, 1}}, true, true);
+    check<T>({1, 16, 20, 1, {5, 6, 9}, {3, 3, 2}, {1, 2, 1}, {1, 1, 2}, {1, 1, 0, 1, 1, 2}}, false, true);
+    check<T>({1, 8, 12, 1, {9, 9}, {3, 3}, {1, 1}, {1, 1}, {-1, 2, 1, -1}}, false, true);    // pads that crop
   }
 
   MLIRContext context;
@@ -240,6 +276,8 @@ TEST_P(ConvTest, GpuTiles) {
   check<float>({2, 32, 64, 4, {16, 16}, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}}, true);   // groups, residue classes
   check<float>({1, 4, 8, 1, {6, 6}, {1, 1}, {3, 2}, {1, 1}, {0, 0, 0, 0}}, true);       // classes that no tap reaches
 }
+TEST_P(ConvTest, Gathers) { checkGathers<float>(); }
+TEST_P(ConvTest, GathersInHalfPrecision) { checkGathers<_Float16>(); }
 INSTANTIATE_TEST_SUITE_P(Targets, ConvTest, ::testing::Bool(), [](const auto &info) { return info.param ? "Sim" : "Host"; });
 
 /// GFLOP/s of the three ops at shapes of common nets; prints, and fails only below what is useful at all.

@@ -59,6 +59,41 @@ func.func private @half(%a: tensor<40x64xbf16>, %b: tensor<48x64xbf16>) -> tenso
   return %0 : tensor<40x48xbf16>
 }
 
+// A convolution's weights are brought to the order of k, taps and then channels, in a workspace: a thread reads eight of them at once
+// and eight channels of a pixel, for which there is one test.
+// CHECK-LABEL: func.func private @conv_gpu
+// CHECK-SAME: memref<9216xi8>
+// CHECK: scf.parallel {{.*}} to (%c16, %c4)
+// CHECK: scf.for
+// CHECK-COUNT-8: memref.load %{{.*}} : memref<4608xbf16>
+// CHECK: vector.store {{.*}} : memref<4608xbf16>, vector<8xbf16>
+// CHECK: gpu.launch
+// CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<4608xbf16>, vector<8xbf16>
+// CHECK-COUNT-2: arith.cmpi ult, {{.*}} : i32
+// CHECK-NOT: arith.cmpi ult
+// CHECK-COUNT-8: memref.load %{{.*}} : memref<25088xbf16>
+// CHECK-NOT: memref.load
+// CHECK: vector.from_elements {{.*}} : vector<8xbf16>
+// CHECK: scf.for
+func.func private @conv(%x: tensor<4x32x14x14xbf16>, %w: tensor<16x32x3x3xbf16>) -> tensor<4x16x14x14xbf16> attributes {plan.kernel} {
+  %0 = nn.conv %x, %w {strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+      : (tensor<4x32x14x14xbf16>, tensor<16x32x3x3xbf16>) -> tensor<4x16x14x14xbf16>
+  return %0 : tensor<4x16x14x14xbf16>
+}
+
+// The weight gradient reads eight pixels of a line at once: where lines are of 14, in four loads of 4 bytes.
+// CHECK-LABEL: func.func private @conv_weight_grad_gpu
+// CHECK: gpu.launch
+// CHECK-COUNT-4: vector.load %{{.*}} {alignment = 4 : i64} : memref<12544xbf16>, vector<2xbf16>
+// CHECK-COUNT-8: memref.load %{{.*}} : memref<25088xbf16>
+// CHECK-NOT: memref.load
+// CHECK: scf.for
+func.func private @conv_weight_grad(%x: tensor<4x32x14x14xbf16>, %dy: tensor<4x16x14x14xbf16>) -> tensor<16x32x3x3xbf16> attributes {plan.kernel} {
+  %0 = nn.conv_weight_grad %x, %dy {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+      : (tensor<4x32x14x14xbf16>, tensor<4x16x14x14xbf16>) -> tensor<16x32x3x3xbf16>
+  return %0 : tensor<16x32x3x3xbf16>
+}
+
 // A transposed convolution of stride 2 is four launches, one a residue class of the pixels; taps that reach none make no product.
 // CHECK-LABEL: func.func private @conv_transpose_gpu
 // CHECK-COUNT-4: gpu.launch
