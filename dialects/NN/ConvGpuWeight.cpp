@@ -10,6 +10,7 @@
 #include "dialects/NN/ConvGpu.h"
 #include "dialects/NN/Fold.h"
 #include "dialects/NN/KernelSupport.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/Support/MathExtras.h"
@@ -70,6 +71,59 @@ void emitWeightGradSums(KernelBuilder &kernel, const ConvShape &s) {
   });
 }
 
+/// Neighbours of 2 bytes at any place of a buffer, as 32-bit pairs: put together from pairs that are aligned, which takes fewer reads than
+/// the elements do.
+struct UnalignedPairs {
+  int64_t width, total;  ///< elements at once and of the buffer, both even
+  int64_t before, after; ///< how far outside the buffer they may lie, where anything is read
+  Value full;            ///< null, or whether they are not a line's last, of which the first `rest` are of use
+  int64_t rest;
+
+  static bool reads(Type element, int64_t width, int64_t total) {
+    return elementBytes(element) == 2 && width % 2 == 0 && total % 2 == 0;
+  }
+  SmallVector<Value> read(OpBuilder &b, Location loc, Value buffer, Value place) const;
+};
+
+SmallVector<Value> UnalignedPairs::read(OpBuilder &b, Location loc, Value buffer, Value place) const {
+  Ints ints{b, loc};
+  Type element = cast<MemRefType>(buffer.getType()).getElementType();
+  Value odd = b.createOrFold<arith::AndIOp>(loc, place, ints.constant(1)), first = arith::SubIOp::create(b, loc, place, odd);
+  Value bits = arith::MulIOp::create(b, loc, odd, ints.constant(16));
+  int64_t lowest = -before - before % 2, highest = std::max<int64_t>(0, total + after - width) / 2 * 2;
+  int64_t highestFull = std::max<int64_t>(0, highest - width); // another `width` follows in the line
+  bool mayRest = full && total >= width + 2; // the start of the buffer will do for what is of no use
+  Value useful = mayRest ? Value(arith::SelectOp::create(b, loc, full, first, ints.constant(0))) : first;
+  SmallVector<Value> pairs;
+  for (int64_t i = 0; i <= width; i += 2) {
+    bool past = mayRest && i > rest;
+    Value at = kb::add(b, loc, ints.toIndex(past ? useful : first), kb::idx(b, loc, i));
+    if (lowest + i < 0 || (past ? highestFull : highest) + i > total - 2) {
+      at = ints.add(past ? useful : first, ints.constant(i));
+      if (lowest + i < 0)
+        at = arith::MaxSIOp::create(b, loc, at, ints.constant(0));
+      if (highest + i > total - 2)
+        at = arith::MinSIOp::create(b, loc, at, ints.constant(total - 2));
+      at = ints.toIndex(at);
+    }
+    auto type = VectorType::get({2}, element);
+    Value pair = vector::LoadOp::create(b, loc, type, buffer, at, false, llvm::Align(4));
+    pair = vector::BitCastOp::create(b, loc, VectorType::get({1}, b.getI32Type()), pair);
+    pairs.push_back(vector::ExtractOp::create(b, loc, pair, 0));
+  }
+  for (int64_t i = 0; i < width / 2; ++i)
+    pairs[i] = LLVM::FshrOp::create(b, loc, pairs[i + 1], pairs[i], bits);
+  pairs.pop_back();
+  return pairs;
+}
+
+/// 32-bit pairs as a vector of `element`.
+Value elementsOf(OpBuilder &b, Location loc, ArrayRef<Value> pairs, Type element) {
+  int64_t count = pairs.size();
+  Value all = vector::FromElementsOp::create(b, loc, VectorType::get({count}, b.getI32Type()), pairs);
+  return vector::BitCastOp::create(b, loc, VectorType::get({2 * count}, element), all);
+}
+
 /// The product's sizes and operands. Per dimension of the window, the last one along the line.
 struct WeightGrad {
   Type element;
@@ -94,11 +148,18 @@ private:
     shape.back() = padded;
     return ints.delinearize(ints.from(at.k(b, loc)), shape);
   }
-  /// The pixels from `first` of a line on, zeros past its end; `place` is the first one's in the buffer.
-  Value readLine(OpBuilder &b, Location loc, Value buffer, Value first, Value place) const;
+  /// Null if all pixels read at once exist, or whether they do from `first` of a line on; if not, line() % width of them do.
+  Value isFull(OpBuilder &b, Location loc, Value first) const {
+    Ints ints{b, loc};
+    int64_t rest = line() % width;
+    return rest ? ints.below(first, ints.constant(line() - rest)) : Value();
+  }
+  /// The pixels of a line from the one at `place` in the buffer on, zeros past the line's end.
+  Value readLine(OpBuilder &b, Location loc, Value buffer, Value full, Value place) const;
   /// The same of what they read of x: `position` is the first one's in the input's line, at most line() of which come from `moved` on.
   /// Zeros outside, and everywhere but for `inside`.
-  Value readMoved(OpBuilder &b, Location loc, Value buffer, Value position, Value moved, Value place, Value inside) const;
+  Value readMoved(OpBuilder &b, Location loc, Value buffer, Value full, Value position, Value moved, Value place,
+                  Value inside) const;
 };
 
 WeightGrad::WeightGrad(Type element, const ConvShape &s) : element(element), s(s) {
@@ -126,11 +187,15 @@ WeightGrad::WeightGrad(Type element, const ConvShape &s) : element(element), s(s
   lines = numElements(out) / line();
 }
 
-Value WeightGrad::readLine(OpBuilder &b, Location loc, Value buffer, Value first, Value place) const {
+Value WeightGrad::readLine(OpBuilder &b, Location loc, Value buffer, Value full, Value place) const {
   Ints ints{b, loc};
   int64_t part = std::min(width, wideAccess(element, line())), rest = line() % width;
+  int64_t total = numElements(cast<MemRefType>(buffer.getType()).getShape());
+  if (part == 1 && UnalignedPairs::reads(element, width, total)) {
+    UnalignedPairs pairs{width, total, 0, padded - line(), full, rest};
+    return zeroFrom(b, loc, rest, full, elementsOf(b, loc, pairs.read(b, loc, buffer, place), element));
+  }
   // Past the end, the first pixels of the buffer are read.
-  Value full = rest ? ints.below(first, ints.constant(line() - rest)) : Value();
   Value more = rest ? Value(arith::SelectOp::create(b, loc, full, place, ints.constant(-rest))) : place;
   SmallVector<Value> parts;
   for (int64_t i = 0; i < width; i += part) {
@@ -140,7 +205,7 @@ Value WeightGrad::readLine(OpBuilder &b, Location loc, Value buffer, Value first
   return zeroFrom(b, loc, rest, full, concatenate(b, loc, parts));
 }
 
-Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value position, Value moved, Value place,
+Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full, Value position, Value moved, Value place,
                             Value inside) const {
   Ints ints{b, loc};
   int64_t stride = strides.back(), pad = pads.back(), size = in.back(), last = padded - width;
@@ -150,20 +215,38 @@ Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value posi
     limit = arith::MinSIOp::create(b, loc, limit, ints.add(moved, ints.constant((line() - 1) * stride + 1)));
     limit = arith::MaxSIOp::create(b, loc, limit, ints.constant(0));
   }
+  // Null where no place comes to lie outside.
+  auto exists = [&](int64_t i) {
+    bool tested = i * stride < pad || last + i >= line() || (last + i) * stride + reach >= size;
+    return tested ? ints.below(ints.add(position, ints.constant(i * stride)), limit) : Value();
+  };
+  int64_t total = numElements(cast<MemRefType>(buffer.getType()).getShape());
+  if (stride == 1 && UnalignedPairs::reads(element, width, total)) {
+    if (inside)
+      place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
+    UnalignedPairs read{width, total, std::max<int64_t>(0, pad), std::max<int64_t>(0, padded + reach - size), full, line() % width};
+    SmallVector<Value> pairs = read.read(b, loc, buffer, place);
+    for (int64_t i = 0; i < width; ++i)
+      if (Value in = exists(i)) {
+        Value other = arith::AndIOp::create(b, loc, pairs[i / 2], ints.constant(i % 2 ? 0xffff : -0x10000));
+        pairs[i / 2] = arith::SelectOp::create(b, loc, in, pairs[i / 2], other);
+      }
+    return orZero(b, loc, inside, elementsOf(b, loc, pairs, element));
+  }
   // In lines outside, those pixels are read that need no test: they are inside at the first tap of the first place of the buffer.
   if (inside)
     place = arith::SelectOp::create(b, loc, inside, place, ints.constant(-pad));
   SmallVector<Value> values;
   for (int64_t i = 0; i < width; ++i) {
-    bool tested = i * stride < pad || last + i >= line() || (last + i) * stride + reach >= size;
-    if (!tested) {
-      Value linear = kb::add(b, loc, ints.toIndex(place), kb::idx(b, loc, i * stride));
-      values.push_back(readWide(b, loc, buffer, linear, 1));
-      continue;
+    Value in = exists(i), linear;
+    if (in) {
+      in = both(b, loc, inside, in);
+      linear = arith::SelectOp::create(b, loc, in, ints.add(place, ints.constant(i * stride)), ints.constant(0));
+      linear = ints.toIndex(linear);
+    } else {
+      linear = kb::add(b, loc, ints.toIndex(place), kb::idx(b, loc, i * stride));
     }
-    Value exists = both(b, loc, inside, ints.below(ints.add(position, ints.constant(i * stride)), limit));
-    Value linear = arith::SelectOp::create(b, loc, exists, ints.add(place, ints.constant(i * stride)), ints.constant(0));
-    values.push_back(orZero(b, loc, exists, readWide(b, loc, buffer, ints.toIndex(linear), 1)));
+    values.push_back(orZero(b, loc, in, readWide(b, loc, buffer, linear, 1)));
   }
   return orZero(b, loc, inside, concatenate(b, loc, values));
 }
@@ -176,7 +259,7 @@ GpuGemm::Operand WeightGrad::gradient(KernelBuilder &builder) const {
             Value filter = ints.affine(ints.from(at.batch), s.filtersPerGroup(), ints.from(at.outer));
             Value inImage = ints.linearize(ArrayRef(pixel).drop_front(), out);
             Value place = ints.add(ints.affine(filter, size, 0), ints.affine(pixel[0], s.filters * size, inImage));
-            return readLine(b, loc, flatten(b, loc, builder.operandBuffer(1)), pixel.back(), place);
+            return readLine(b, loc, flatten(b, loc, builder.operandBuffer(1)), isFull(b, loc, pixel.back()), place);
           }};
 }
 
@@ -198,13 +281,13 @@ GpuGemm::Operand WeightGrad::input(KernelBuilder &builder) const {
             int64_t size = numElements(in);
             Value staying = ints.affine(channel, size, ints.linearize(moved, in));
             Value place = ints.add(staying, ints.affine(pixel[0], s.channels * size, ints.linearize(first, in)));
-            Value buffer = flatten(b, loc, builder.operandBuffer(0));
+            Value buffer = flatten(b, loc, builder.operandBuffer(0)), full = isFull(b, loc, pixel.back());
             bool unmoved = kernel.back() == 1 && strides.back() == 1 && pads.back() == 0 && in.back() == line();
             if (!unmoved)
-              return readMoved(b, loc, buffer, ints.add(first.back(), moved.back()), moved.back(), place, inside);
+              return readMoved(b, loc, buffer, full, ints.add(first.back(), moved.back()), moved.back(), place, inside);
             if (inside)
               place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
-            return orZero(b, loc, inside, readLine(b, loc, buffer, pixel.back(), place));
+            return orZero(b, loc, inside, readLine(b, loc, buffer, full, place));
           }};
 }
 

@@ -81,11 +81,13 @@ func.func private @conv(%x: tensor<4x32x14x14xbf16>, %w: tensor<16x32x3x3xbf16>)
   return %0 : tensor<4x16x14x14xbf16>
 }
 
-// The weight gradient reads eight pixels of a line at once: where lines are of 14, in four loads of 4 bytes.
+// The weight gradient reads eight pixels of a line at once: where lines are of 14, in four loads of 4 bytes; and what they read of x, moved
+// by a pixel, in five, which are shifted.
 // CHECK-LABEL: func.func private @conv_weight_grad_gpu
 // CHECK: gpu.launch
 // CHECK-COUNT-4: vector.load %{{.*}} {alignment = 4 : i64} : memref<12544xbf16>, vector<2xbf16>
-// CHECK-COUNT-8: memref.load %{{.*}} : memref<25088xbf16>
+// CHECK-COUNT-5: vector.load %{{.*}} {alignment = 4 : i64} : memref<25088xbf16>, vector<2xbf16>
+// CHECK-COUNT-4: llvm.intr.fshr
 // CHECK-NOT: memref.load
 // CHECK: scf.for
 func.func private @conv_weight_grad(%x: tensor<4x32x14x14xbf16>, %dy: tensor<4x16x14x14xbf16>) -> tensor<16x32x3x3xbf16> attributes {plan.kernel} {

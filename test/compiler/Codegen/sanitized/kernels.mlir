@@ -32,6 +32,51 @@ func.func @conv_weight_grad(%x: tensor<2x3x18x18xf32>, %dy: tensor<2x16x18x18xf3
       dilations = array<i64: 1, 1>} : (tensor<2x3x18x18xf32>, tensor<2x16x18x18xf32>) -> tensor<16x3x3x3xf32>
   return %0 : tensor<16x3x3x3xf32>
 }
+func.func @conv_channels_past_the_last(%a: tensor<1x30x7x9xf16>, %b: tensor<12x30x3x3xf16>) -> tensor<1x12x4x5xf16> {
+  %0 = nn.conv %a, %b {strides = array<i64: 2, 2>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+      : (tensor<1x30x7x9xf16>, tensor<12x30x3x3xf16>) -> tensor<1x12x4x5xf16>
+  return %0 : tensor<1x12x4x5xf16>
+}
+func.func @conv_transpose_channels_past_the_last(%a: tensor<1x30x4x5xf16>, %b: tensor<30x12x3x3xf16>) -> tensor<1x12x7x9xf16> {
+  %0 = nn.conv_transpose %a, %b {strides = array<i64: 2, 2>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+      : (tensor<1x30x4x5xf16>, tensor<30x12x3x3xf16>) -> tensor<1x12x7x9xf16>
+  return %0 : tensor<1x12x7x9xf16>
+}
+func.func @conv_weight_grad_strided(%a: tensor<1x3x13x28xf16>, %b: tensor<1x8x7x14xf16>) -> tensor<8x3x7x7xf16> {
+  %0 = nn.conv_weight_grad %a, %b {kernel = array<i64: 7, 7>, strides = array<i64: 2, 2>, pads = array<i64: 3, 3, 3, 3>, dilations = array<i64: 1, 1>}
+      : (tensor<1x3x13x28xf16>, tensor<1x8x7x14xf16>) -> tensor<8x3x7x7xf16>
+  return %0 : tensor<8x3x7x7xf16>
+}
+func.func @conv_weight_grad_pointwise_odd(%a: tensor<1x6x7x7xf16>, %b: tensor<1x8x7x7xf16>) -> tensor<8x6x1x1xf16> {
+  %0 = nn.conv_weight_grad %a, %b {kernel = array<i64: 1, 1>, strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>}
+      : (tensor<1x6x7x7xf16>, tensor<1x8x7x7xf16>) -> tensor<8x6x1x1xf16>
+  return %0 : tensor<8x6x1x1xf16>
+}
+func.func @conv_weight_grad_lines_7(%a: tensor<1x2x7x7xf16>, %b: tensor<1x8x7x7xf16>) -> tensor<8x2x3x3xf16> {
+  %0 = nn.conv_weight_grad %a, %b {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+      : (tensor<1x2x7x7xf16>, tensor<1x8x7x7xf16>) -> tensor<8x2x3x3xf16>
+  return %0 : tensor<8x2x3x3xf16>
+}
+func.func @conv_weight_grad_lines_14(%a: tensor<1x2x3x14xf16>, %b: tensor<1x8x3x14xf16>) -> tensor<8x2x3x3xf16> {
+  %0 = nn.conv_weight_grad %a, %b {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+      : (tensor<1x2x3x14xf16>, tensor<1x8x3x14xf16>) -> tensor<8x2x3x3xf16>
+  return %0 : tensor<8x2x3x3xf16>
+}
+func.func @conv_weight_grad_lines_16(%a: tensor<1x2x4x16xf16>, %b: tensor<1x8x4x16xf16>) -> tensor<8x2x3x5xf16> {
+  %0 = nn.conv_weight_grad %a, %b {kernel = array<i64: 3, 5>, strides = array<i64: 1, 1>, pads = array<i64: 1, 2, 1, 2>, dilations = array<i64: 1, 1>}
+      : (tensor<1x2x4x16xf16>, tensor<1x8x4x16xf16>) -> tensor<8x2x3x5xf16>
+  return %0 : tensor<8x2x3x5xf16>
+}
+func.func @conv_weight_grad_cropped(%a: tensor<1x2x9x11xf16>, %b: tensor<1x8x7x10xf16>) -> tensor<8x2x3x3xf16> {
+  %0 = nn.conv_weight_grad %a, %b {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: -1, 2, 1, -1>, dilations = array<i64: 1, 1>}
+      : (tensor<1x2x9x11xf16>, tensor<1x8x7x10xf16>) -> tensor<8x2x3x3xf16>
+  return %0 : tensor<8x2x3x3xf16>
+}
+func.func @conv_weight_grad_short(%a: tensor<1x2x2x2xf16>, %b: tensor<1x8x2x2xf16>) -> tensor<8x2x3x3xf16> {
+  %0 = nn.conv_weight_grad %a, %b {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+      : (tensor<1x2x2x2xf16>, tensor<1x8x2x2xf16>) -> tensor<8x2x3x3xf16>
+  return %0 : tensor<8x2x3x3xf16>
+}
 func.func @conv_weight_grad_depthwise(%x: tensor<2x6x9x9xf32>, %dy: tensor<2x6x9x9xf32>) -> tensor<6x1x3x3xf32> {
   %0 = nn.conv_weight_grad %x, %dy {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>,
       dilations = array<i64: 1, 1>, group = 6 : i64} : (tensor<2x6x9x9xf32>, tensor<2x6x9x9xf32>) -> tensor<6x1x3x3xf32>
