@@ -6,6 +6,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/Support/MathExtras.h"
 #include <limits>
 
 using namespace mlir;
@@ -27,6 +28,17 @@ void ifElse(OpBuilder &b, Location loc, Value cond, function_ref<void(OpBuilder 
     };
   };
   scf::IfOp::create(b, loc, cond, body(then), body(otherwise));
+}
+
+void overPositions(KernelBuilder &kernel, ArrayRef<int64_t> shape,
+                   function_ref<void(OpBuilder &, Location, ArrayRef<Value>, Value)> body) {
+  if (kernel.target() == KernelTarget::Host)
+    return kernel.parallel({numElements(shape)}, [&](OpBuilder &b, Location loc, ValueRange number) {
+      body(b, loc, kb::delinearize(b, loc, number[0], shape), number[0]);
+    });
+  kernel.parallel(shape, [&](OpBuilder &b, Location loc, ValueRange ivs) {
+    body(b, loc, SmallVector<Value>(ivs), kb::linearize(b, loc, ivs, shape));
+  });
 }
 
 Value insertIndex(SmallVectorImpl<Value> &indices, ArrayRef<Value> others, int64_t axis, Value index) {
@@ -89,22 +101,61 @@ void prefetchNextRow(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned
   prefetchRow(kernel, b, loc, operand, kb::mul(b, loc, next, kb::idx(b, loc, size)), size);
 }
 
+/// A nest of a block for each segment of `size` of the `count` numbers of workspace `i`, which it adds in f64: finish(sum, number of the
+/// segment's first) in one thread.
+static void emitSegmentSums(KernelBuilder &kernel, unsigned i, int64_t count, int64_t size,
+                            function_ref<void(OpBuilder &, Location, Value, Value)> finish) {
+  Type type = kernel.resultElementType(i);
+  int64_t lanes = 16 / elementBytes(type), threads = std::min<int64_t>(256, llvm::alignTo(llvm::divideCeil(size, lanes), GpuBlock::warpSize));
+  kernel.cooperative({static_cast<int64_t>(llvm::divideCeil(count, size))}, threads, [&](OpBuilder &b, Location loc, ValueRange at, const GpuBlock &block) {
+    Type wide = b.getF64Type();
+    Value numbers = kernel.workspace(b, i, {count}, type), width = kb::idx(b, loc, lanes);
+    Value begin = kb::mul(b, loc, at[0], kb::idx(b, loc, size));
+    Value end = kb::min(b, loc, kb::add(b, loc, begin, kb::idx(b, loc, size)), kb::idx(b, loc, count));
+    Value rest = kb::sub(b, loc, end, kb::rem(b, loc, end, width));
+    auto plus = [&](OpBuilder &b, Location l, Value acc, Value x) { return kb::add(b, l, acc, convert(Scalar(b, l, x), wide).value()); };
+    auto loop = scf::ForOp::create(b, loc, kb::add(b, loc, begin, kb::mul(b, loc, block.thread(), width)), rest, kb::idx(b, loc, threads * lanes),
+                                   kb::constant(b, loc, wide, 0), [&](OpBuilder &b, Location l, Value j, ValueRange acc) {
+                                     Value sum = acc[0];
+                                     for (Value x : kb::loadVectors(b, l, numbers, j, lanes))
+                                       sum = plus(b, l, sum, x);
+                                     scf::YieldOp::create(b, l, sum);
+                                   });
+    Value sum = loop.getResult(0);
+    if (count % lanes) { // less than a vector at the end
+      Value last = kb::add(b, loc, rest, block.thread());
+      Value exists = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, last, end);
+      sum = kb::select(b, loc, exists, [&](OpBuilder &b, Location l) { return plus(b, l, sum, loadWorkspace(b, l, numbers, last)); }, sum);
+    }
+    sum = block.blockReduce(b, loc, sum, [](OpBuilder &b, Location l, Value x, Value y) { return kb::add(b, l, x, y); });
+    Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, block.thread(), kb::idx(b, loc, 0));
+    kb::when(b, loc, first, [&](OpBuilder &b, Location l) { finish(b, l, sum, begin); });
+  });
+}
+
 void storeTotal(KernelBuilder &kernel, unsigned i, int64_t count) {
   Type type = kernel.resultElementType(i);
   if (kernel.target() == KernelTarget::Gpu && count > 1) {
-    constexpr int64_t threads = 256;
-    int64_t used = std::min<int64_t>(threads, (count + 31) / 32 * 32);
-    return kernel.cooperative({1}, used, [&](OpBuilder &b, Location loc, ValueRange, const GpuBlock &block) {
-      Value parts = kernel.workspace(b, i, {count}, type);
+    // What is too much for one block, blocks first add in segments, each into the place of its segment's first number. A thread each takes those.
+    constexpr int64_t largest = 32768, segments = 256;
+    if (count <= largest)
+      return emitSegmentSums(kernel, i, count, count, [&](OpBuilder &b, Location l, Value sum, Value first) {
+        kernel.store(b, l, convert(Scalar(b, l, sum), type).value(), i, first);
+      });
+    int64_t size = llvm::alignTo(llvm::divideCeil(count, segments), 16);
+    emitSegmentSums(kernel, i, count, size, [&](OpBuilder &b, Location l, Value sum, Value first) {
+      storeWorkspace(b, l, convert(Scalar(b, l, sum), type).value(), kernel.workspace(b, i, {count}, type), first);
+    });
+    return kernel.cooperative({1}, segments, [&](OpBuilder &b, Location loc, ValueRange, const GpuBlock &block) {
       Type wide = b.getF64Type();
-      auto loop = scf::ForOp::create(b, loc, block.thread(), kb::idx(b, loc, count), kb::idx(b, loc, used),
-                                     kb::constant(b, loc, wide, 0), [&](OpBuilder &b, Location l, Value at, ValueRange acc) {
-                                       Scalar part = convert(Scalar(b, l, loadWorkspace(b, l, parts, {at})), wide);
-                                       scf::YieldOp::create(b, l, kb::add(b, l, acc[0], part.value()));
-                                     });
-      Value sum = block.blockReduce(b, loc, loop.getResult(0), [](OpBuilder &b, Location l, Value x, Value y) { return kb::add(b, l, x, y); });
-      Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, block.thread(), kb::idx(b, loc, 0));
-      kb::when(b, loc, first, [&](OpBuilder &b, Location l) {
+      Value first = kb::mul(b, loc, block.thread(), kb::idx(b, loc, size));
+      Value exists = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, first, kb::idx(b, loc, count));
+      Value sum = kb::select(b, loc, exists, [&](OpBuilder &b, Location l) {
+        return convert(Scalar(b, l, loadWorkspace(b, l, kernel.workspace(b, i, {count}, type), first)), wide).value();
+      }, kb::constant(b, loc, wide, 0));
+      sum = block.blockReduce(b, loc, sum, [](OpBuilder &b, Location l, Value x, Value y) { return kb::add(b, l, x, y); });
+      Value one = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, block.thread(), kb::idx(b, loc, 0));
+      kb::when(b, loc, one, [&](OpBuilder &b, Location l) {
         kernel.store(b, l, convert(Scalar(b, l, sum), type).value(), i, {kb::idx(b, l, 0)});
       });
     });

@@ -43,6 +43,11 @@ void ifElse(mlir::OpBuilder &b, mlir::Location loc, mlir::Value cond,
             llvm::function_ref<void(mlir::OpBuilder &, mlir::Location)> then,
             llvm::function_ref<void(mlir::OpBuilder &, mlir::Location)> otherwise);
 
+/// A nest with an iteration for each index of `shape`; `body` gets it and its row-major number. On the host iterations are numbers, which are
+/// divided evenly among the threads; on a GPU they are indices, from which WidenGpuNests sees that neighbours access neighbours.
+void overPositions(KernelBuilder &kernel, llvm::ArrayRef<int64_t> shape,
+                   llvm::function_ref<void(mlir::OpBuilder &, mlir::Location, llvm::ArrayRef<mlir::Value>, mlir::Value)> body);
+
 /// `others` with `index` inserted at position `axis`.
 mlir::Value insertIndex(llvm::SmallVectorImpl<mlir::Value> &indices, llvm::ArrayRef<mlir::Value> others, int64_t axis,
                         mlir::Value index);

@@ -2,6 +2,7 @@
 
 #include "dialects/NN/Loss.h"
 #include "dialects/NN/GpuRows.h"
+#include "dialects/NN/GpuStage.h"
 #include "dialects/NN/KernelSupport.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -60,7 +61,7 @@ struct LabelOperands {
 
 /// One label during a kernel: its indices in the labels, and what it selects.
 struct LabelRow {
-  LabelRow(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, mlir::Value row,
+  LabelRow(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, ArrayRef<mlir::Value> indices,
            const LabelOperands &operands);
   /// Weight of the row as `type`: its class weight (1 without), 0 when it is not valid.
   mlir::Value weight(KernelBuilder &kernel, mlir::OpBuilder &b, mlir::Location loc, const LabelOperands &operands,
@@ -73,8 +74,8 @@ struct LabelRow {
 };
 } // namespace
 
-LabelRow::LabelRow(KernelBuilder &kernel, OpBuilder &b, Location loc, Value row, const LabelOperands &operands)
-    : indices(kb::delinearize(b, loc, row, kernel.operandShape(operands.labels))) {
+LabelRow::LabelRow(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Value> at, const LabelOperands &operands)
+    : indices(at) {
   Value label = kernel.load(b, loc, operands.labels, indices);
   Type type = label.getType();
   Value ignore = arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, operands.ignoreIndex));
@@ -99,12 +100,24 @@ Value LabelRow::weight(KernelBuilder &kernel, OpBuilder &b, Location loc, const 
 }
 
 /// The classes of each label, on a GPU, where they are neighbours: nullopt where an iteration a label reads what it needs.
-static std::optional<RowLayout> classRows(KernelBuilder &kernel, int64_t axis, ArrayRef<unsigned> results = {}) {
-  ArrayRef<int64_t> shape = kernel.operandShape(0);
+static std::optional<RowLayout> classRows(KernelBuilder &kernel, ArrayRef<int64_t> shape, int64_t axis, ElementBytes bytes) {
   if (kernel.target() != KernelTarget::Gpu || numElements(shape.drop_front(axis + 1)) != 1)
     return std::nullopt;
   int64_t elements = numElements(shape);
-  return RowLayout{elements / std::max<int64_t>(shape[axis], 1), shape[axis], elements, accessedBytes(kernel, {0}, results)};
+  return RowLayout{elements / std::max<int64_t>(shape[axis], 1), shape[axis], elements, bytes};
+}
+
+/// The nest of a kernel that has a label an iteration, or a row of classes: calls body(label, its number, the row or null).
+static void overLabels(KernelBuilder &kernel, const LabelOperands &operands, const std::optional<RowLayout> &layout,
+                       function_ref<void(OpBuilder &, Location, const LabelRow &, Value, GpuRow *)> body) {
+  ArrayRef<int64_t> shape = kernel.operandShape(operands.labels);
+  if (layout)
+    return emitGpuRows(kernel, *layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
+      body(b, loc, LabelRow(kernel, b, loc, kb::delinearize(b, loc, row.index(), shape), operands), row.index(), &row);
+    });
+  overPositions(kernel, shape, [&](OpBuilder &b, Location loc, ArrayRef<Value> at, Value number) {
+    body(b, loc, LabelRow(kernel, b, loc, at, operands), number, nullptr);
+  });
 }
 
 /// Loss and weight of every label into the workspaces, then their totals. `loss` computes the unweighted loss of a row; where it reads
@@ -114,8 +127,7 @@ emitClassLoss(KernelBuilder &kernel, const LabelOperands &operands, const std::o
               function_ref<Value(OpBuilder &, Location, const LabelRow &, Type, GpuRow *)> loss) {
   Type type = kernel.resultElementType(0);
   int64_t rows = numElements(kernel.operandShape(operands.labels));
-  auto body = [&](OpBuilder &b, Location loc, Value index, GpuRow *gpu) {
-    LabelRow row(kernel, b, loc, index, operands);
+  overLabels(kernel, operands, layout, [&](OpBuilder &b, Location loc, const LabelRow &row, Value index, GpuRow *gpu) {
     Scalar weight(b, loc, row.weight(kernel, b, loc, operands, type));
     Scalar value(b, loc, loss(b, loc, row, type, gpu));
     // A label outside the classes must not go unnoticed: it poisons the sum.
@@ -126,11 +138,7 @@ emitClassLoss(KernelBuilder &kernel, const LabelOperands &operands, const std::o
       storeWorkspace(b, l, weight.value(), kernel.workspace(b, 1, {rows}, type), {index});
     };
     gpu ? gpu->once(b, loc, store) : store(b, loc);
-  };
-  if (layout)
-    emitGpuRows(kernel, *layout, [&](OpBuilder &b, Location loc, GpuRow &row) { body(b, loc, row.index(), &row); });
-  else
-    kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) { body(b, loc, ivs[0], nullptr); });
+  });
   storeTotal(kernel, 0, rows);
   storeTotal(kernel, 1, rows);
 }
@@ -160,15 +168,42 @@ static Scalar classElement(KernelBuilder &kernel, OpBuilder &b, Location loc, Ar
   return loadAlong(kernel, b, loc, 0, row, axis, c, type);
 }
 
+/// The same of a label's own class. On a GPU out of the vector that has it, where classes are neighbours; where labels are, it is taken
+/// when its turn comes, so that neighbouring labels read neighbours only.
+static Scalar ownElement(KernelBuilder &kernel, OpBuilder &b, Location loc, const LabelRow &row, int64_t axis, int64_t classes, Type type,
+                         GpuRow *gpu) {
+  auto choose = [](OpBuilder &b, Location l, Value x, Value y, Value yes, Value no) -> Value {
+    return arith::SelectOp::create(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, x, y), yes, no);
+  };
+  if (kernel.target() != KernelTarget::Gpu)
+    return classElement(kernel, b, loc, row.indices, axis, row.index, type);
+  if (gpu) {
+    int64_t lanes = 16 / kernel.operandBytes(0);
+    Value position = kb::add(b, loc, kb::mul(b, loc, gpu->index(), kb::idx(b, loc, classes)), row.index), width = kb::idx(b, loc, lanes);
+    Value lane = kb::rem(b, loc, position, width);
+    SmallVector<Value> vector = loadChunk(kernel, b, loc, 0, kb::sub(b, loc, position, lane), lanes, /*present=*/nullptr);
+    Value own = vector[0];
+    for (int64_t k = 1; k < lanes; ++k)
+      own = choose(b, loc, lane, kb::idx(b, loc, k), vector[k], own);
+    return convert(Scalar(b, loc, own), type);
+  }
+  Value own = KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, classes), kb::constant(b, loc, type, 0),
+                                  [&](OpBuilder &b, Location l, Value c, Value acc) {
+                                    Scalar x = classElement(kernel, b, l, row.indices, axis, c, type);
+                                    return choose(b, l, c, row.index, x.value(), acc);
+                                  });
+  return Scalar(b, loc, own);
+}
+
 int64_t SoftmaxCrossEntropyOp::getFlops() { return 4 * tensorType(getX()).getNumElements(); }
 
 void SoftmaxCrossEntropyOp::emitKernel(KernelBuilder &kernel) {
   int64_t axis = getClassAxis(), classes = numClasses(*this);
-  emitClassLoss(kernel, labelOperands(*this, classes), classRows(kernel, axis),
+  emitClassLoss(kernel, labelOperands(*this, classes), classRows(kernel, kernel.operandShape(0), axis, accessedBytes(kernel, {0})),
                 [&](OpBuilder &b, Location loc, const LabelRow &row, Type type, GpuRow *gpu) {
                   RowStatistics s = gpu ? softmaxStatistics(*gpu, b, loc, type)
                                         : softmaxStatistics(kernel, b, loc, row.indices, axis, classes, type);
-                  Scalar x = classElement(kernel, b, loc, row.indices, axis, row.index, type);
+                  Scalar x = ownElement(kernel, b, loc, row, axis, classes, type, gpu);
                   return (x.with(s.max) - x + log(x.with(s.sum))).value();
                 });
 }
@@ -187,47 +222,35 @@ void SoftmaxCrossEntropyGradOp::emitKernel(KernelBuilder &kernel) {
   int64_t axis = getClassAxis(), classes = numClasses(*this);
   LabelOperands operands = labelOperands(*this, classes);
   Type element = kernel.resultElementType(0), type = computeType(element);
-  if (auto layout = classRows(kernel, axis, {0}))
-    return emitGpuRows(kernel, *layout, [&](OpBuilder &b, Location loc, GpuRow &gpu) {
-      LabelRow row(kernel, b, loc, gpu.index(), operands);
-      Scalar g = convert(Scalar(b, loc, kernel.load(b, loc, 2, {kb::idx(b, loc, 0)})), type);
-      g = g * g.with(row.weight(kernel, b, loc, operands, type));
-      RowStatistics s = softmaxStatistics(gpu, b, loc, type);
-      Scalar scale = g / g.with(s.sum);
-      gpu.store(b, loc, 0, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
-        Scalar x = gpu.load(b, l, 0, e, type);
-        Scalar p = exp(x - x.with(s.max)) * Scalar(b, l, scale.value());
-        Scalar hit(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, e.index, row.index));
-        p = select(hit, p - Scalar(b, l, g.value()), p);
-        return select(Scalar(b, l, row.valid), p, 0.0);
-      });
-    });
-  kernel.parallel({numElements(kernel.operandShape(1))}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    LabelRow row(kernel, b, loc, ivs[0], operands);
-    Value lo = kb::idx(b, loc, 0), hi = kb::idx(b, loc, classes);
-    auto storeRow = [&](OpBuilder &b, Location loc, function_ref<Scalar(OpBuilder &, Location, Value)> value) {
-      KernelBuilder::loop(b, loc, lo, hi, [&](OpBuilder &b, Location l, Value c) {
+  auto layout = classRows(kernel, kernel.operandShape(0), axis, accessedBytes(kernel, {0}, {0}));
+  overLabels(kernel, operands, layout, [&](OpBuilder &b, Location loc, const LabelRow &row, Value, GpuRow *gpu) {
+    auto storeRow = [&](OpBuilder &b, Location loc, function_ref<Scalar(OpBuilder &, Location, RowAt)> value) {
+      if (gpu)
+        return gpu->store(b, loc, 0, value);
+      KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, classes), [&](OpBuilder &b, Location l, Value c) {
         SmallVector<Value> indices;
         insertIndex(indices, row.indices, axis, c);
         kernel.store(b, l, convert(value(b, l, c), element).value(), 0, indices);
       });
     };
     auto write = [&](OpBuilder &b, Location loc) {
-      Scalar g = convert(Scalar(b, loc, kernel.load(b, loc, 2, {lo})), type);
+      Scalar g = convert(Scalar(b, loc, kernel.load(b, loc, 2, {kb::idx(b, loc, 0)})), type);
       g = g * g.with(row.weight(kernel, b, loc, operands, type));
-      RowStatistics s = softmaxStatistics(kernel, b, loc, row.indices, axis, classes, type);
+      RowStatistics s = gpu ? softmaxStatistics(*gpu, b, loc, type) : softmaxStatistics(kernel, b, loc, row.indices, axis, classes, type);
       Scalar scale = g / g.with(s.sum);
-      storeRow(b, loc, [&](OpBuilder &b, Location l, Value c) {
-        Scalar x = classElement(kernel, b, l, row.indices, axis, c, type);
+      storeRow(b, loc, [&](OpBuilder &b, Location l, RowAt c) {
+        Scalar x = gpu ? gpu->load(b, l, 0, *c.element, type) : classElement(kernel, b, l, row.indices, axis, c.index, type);
         Scalar p = exp(x - x.with(s.max)) * Scalar(b, l, scale.value());
-        Scalar hit(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, c, row.index));
-        return select(hit, p - Scalar(b, l, g.value()), p);
+        Scalar hit(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, c.index, row.index));
+        p = select(hit, p - Scalar(b, l, g.value()), p);
+        return kernel.target() == KernelTarget::Gpu ? select(Scalar(b, l, row.valid), p, 0.0) : p;
       });
     };
-    auto zero = [&](OpBuilder &b, Location loc) {
-      storeRow(b, loc, [&](OpBuilder &b, Location l, Value) { return Scalar(b, l, kb::constant(b, l, type, 0)); });
-    };
-    ifElse(b, loc, row.valid, write, zero);
+    if (kernel.target() == KernelTarget::Gpu) // neighbouring threads go the same way
+      return write(b, loc);
+    ifElse(b, loc, row.valid, write, [&](OpBuilder &b, Location loc) {
+      storeRow(b, loc, [&](OpBuilder &b, Location l, RowAt) { return Scalar(b, l, kb::constant(b, l, type, 0)); });
+    });
   });
 }
 
@@ -254,8 +277,7 @@ int64_t NllRowsOp::getFlops() { return 2 * tensorType(getLabels()).getNumElement
 void NllRowsOp::emitKernel(KernelBuilder &kernel) {
   LabelOperands operands = labelOperands(*this, numClasses(*this));
   Type element = kernel.resultElementType(0), type = computeType(element);
-  kernel.parallel({numElements(kernel.operandShape(1))}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    LabelRow row(kernel, b, loc, ivs[0], operands);
+  overLabels(kernel, operands, std::nullopt, [&](OpBuilder &b, Location loc, const LabelRow &row, Value, GpuRow *) {
     Scalar x = classElement(kernel, b, loc, row.indices, getClassAxis(), row.index, type);
     x = select(Scalar(b, loc, row.inside), -x, std::numeric_limits<double>::quiet_NaN());
     x = select(Scalar(b, loc, row.valid), x * x.with(row.weight(kernel, b, loc, operands, type)), 0.0);
@@ -277,19 +299,24 @@ void NllGradOp::emitKernel(KernelBuilder &kernel) {
   LabelOperands operands = labelOperands(*this, classes);
   Type element = kernel.resultElementType(0), type = computeType(element);
   bool perRow = shapeOf(getG()) == shapeOf(getLabels());
-  kernel.parallel({numElements(kernel.operandShape(0))}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    LabelRow row(kernel, b, loc, ivs[0], operands);
+  auto layout = classRows(kernel, kernel.resultShape(0), axis, accessedBytes(kernel, {}, {0}));
+  overLabels(kernel, operands, layout, [&](OpBuilder &b, Location loc, const LabelRow &row, Value, GpuRow *gpu) {
     Value zero = kb::idx(b, loc, 0);
     Value g = perRow ? kernel.load(b, loc, 1, row.indices)
                      : kernel.load(b, loc, 1, SmallVector<Value>(shapeOf(getG()).size(), zero));
     Scalar hitValue = -convert(Scalar(b, loc, g), type);
     hitValue = hitValue * hitValue.with(row.weight(kernel, b, loc, operands, type));
     hitValue = select(Scalar(b, loc, row.valid), hitValue, 0.0);
+    auto value = [&](OpBuilder &b, Location l, RowAt c) {
+      Scalar hit(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, c.index, row.index));
+      return select(hit, Scalar(b, l, hitValue.value()), 0.0);
+    };
+    if (gpu)
+      return gpu->store(b, loc, 0, value);
     KernelBuilder::loop(b, loc, zero, kb::idx(b, loc, classes), [&](OpBuilder &b, Location l, Value c) {
       SmallVector<Value> indices;
       insertIndex(indices, row.indices, axis, c);
-      Scalar hit(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, c, row.index));
-      kernel.store(b, l, convert(select(hit, Scalar(b, l, hitValue.value()), 0.0), element).value(), 0, indices);
+      kernel.store(b, l, convert(value(b, l, c), element).value(), 0, indices);
     });
   });
 }
@@ -303,9 +330,9 @@ void CountCorrectOp::emitKernel(KernelBuilder &kernel) {
   LabelOperands operands = labelOperands(*this, classes);
   Type type = computeType(kernel.operandElementType(0)), count = kernel.resultElementType(0);
   int64_t rows = numElements(kernel.operandShape(1));
-  auto body = [&](OpBuilder &b, Location loc, Value index, GpuRow *gpu) {
-    LabelRow row(kernel, b, loc, index, operands);
-    Scalar own = classElement(kernel, b, loc, row.indices, axis, row.index, type);
+  auto layout = classRows(kernel, kernel.operandShape(0), axis, accessedBytes(kernel, {0}));
+  overLabels(kernel, operands, layout, [&](OpBuilder &b, Location loc, const LabelRow &row, Value index, GpuRow *gpu) {
+    Scalar own = ownElement(kernel, b, loc, row, axis, classes, type, gpu);
     // Correct when no class is larger and no earlier class is as large; a NaN in the row is never correct.
     Value none = kb::constant(b, loc, b.getI32Type(), 0);
     auto loses = [&](OpBuilder &b, Location l, Value c, Scalar x) -> Value {
@@ -326,11 +353,7 @@ void CountCorrectOp::emitKernel(KernelBuilder &kernel) {
     Value value = select(correct, one, 0.0).value();
     auto store = [&](OpBuilder &b, Location l) { storeWorkspace(b, l, value, kernel.workspace(b, 0, {rows}, count), {index}); };
     gpu ? gpu->once(b, loc, store) : store(b, loc);
-  };
-  if (auto layout = classRows(kernel, axis))
-    emitGpuRows(kernel, *layout, [&](OpBuilder &b, Location loc, GpuRow &row) { body(b, loc, row.index(), &row); });
-  else
-    kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) { body(b, loc, ivs[0], nullptr); });
+  });
   storeTotal(kernel, 0, rows);
 }
 

@@ -177,8 +177,17 @@ void BatchNormOp::emitKernel(KernelBuilder &kernel) {
   bool training = getTraining();
   bool planes = training && PlaneSums::pays(kernel.target(), shape);
   PlaneSums sums(shape);
-  // An element of the channel, from which deviations are taken so that x is read once: their mean is small.
+  // What is about as large as the channel's elements, the first of them or the mean of the first few: deviations are taken from it so that x
+  // is read once, and their mean is small.
+  int64_t plane = numElements(ArrayRef(shape).drop_front(2)), few = 16 / kernel.operandBytes(0);
   auto reference = [&](OpBuilder &b, Location loc, Value c) {
+    if (plane % few == 0) {
+      Value first = kb::mul(b, loc, c, kb::idx(b, loc, plane));
+      Scalar sum(b, loc, kb::constant(b, loc, type, 0));
+      for (Value x : kernel.loadNeighbours(b, loc, 0, first, few))
+        sum = sum + convert(sum.with(x), type);
+      return sum / static_cast<double>(few);
+    }
     SmallVector<Value> at(shape.size(), kb::idx(b, loc, 0));
     at[1] = c;
     return access.load(b, loc, 0, at);

@@ -196,10 +196,8 @@ private:
   void emitRows() {
     SmallVector<int64_t> extents{plan.parts};
     llvm::append_range(extents, kept);
-    bool linear = kernel.target() == KernelTarget::Host; // all of them are divided among the threads
-    kernel.parallel(linear ? ArrayRef<int64_t>{plan.parts * plan.results} : ArrayRef<int64_t>(extents), [&](OpBuilder &b, Location loc, ValueRange ivs) {
-      SmallVector<Value> indices = linear ? kb::delinearize(b, loc, ivs[0], extents) : SmallVector<Value>(ivs);
-      SmallVector<Value> keptIndices(ArrayRef(indices).drop_front());
+    overPositions(kernel, extents, [&](OpBuilder &b, Location loc, ArrayRef<Value> indices, Value) {
+      ArrayRef<Value> keptIndices = indices.drop_front();
       Value at = kb::linearize(b, loc, keptIndices, kept);
       SmallVector<std::pair<Value, Value>> box;
       for (size_t d = 0; d < plan.sizes.size(); ++d)

@@ -1,5 +1,6 @@
 #include "dialects/NN/Resample.h"
 #include "dialects/NN/Fold.h"
+#include "dialects/NN/Movement.h"
 #include "dialects/NN/Tensor.h"
 #include "mlir/IR/Matchers.h"
 
@@ -52,19 +53,31 @@ void ResampleOp::emitKernel(KernelBuilder &kernel) {
   SmallVector<int64_t> widths;
   for (Value table : getPositions())
     widths.push_back(shapeOf(table)[1]);
+  auto term = [&](OpBuilder &b, Location l, ValueRange ivs, ValueRange t) {
+    SmallVector<Value> at(ivs);
+    Value weight;
+    for (auto [i, axis] : llvm::enumerate(axes)) {
+      SmallVector<Value> entry{ivs[axis], t[i]};
+      at[axis] = kb::toIndex(b, l, kernel.load(b, l, 1 + i, entry));
+      Value factor = convertTo(b, l, kernel.load(b, l, firstWeight + i, entry), sumType);
+      weight = weight ? kb::mul(b, l, weight, factor) : factor;
+    }
+    Value x = convertTo(b, l, kernel.load(b, l, 0, at), sumType);
+    return weight ? kb::mul(b, l, weight, x) : x;
+  };
+  // A few terms are written out for a GPU: neighbouring elements of the result become one thread's (WidenGpuNests), each with what it reads.
+  constexpr int64_t few = 8;
+  bool writtenOut = kernel.target() == KernelTarget::Gpu && numElements(widths) <= few;
   kernel.parallel(kernel.resultShape(0), [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    Value sum = sumBox(b, loc, fullBounds(b, loc, widths), {sumType}, [&](OpBuilder &b, Location l, ValueRange t) {
-      SmallVector<Value> at(ivs);
-      Value weight;
-      for (auto [i, axis] : llvm::enumerate(axes)) {
-        SmallVector<Value> entry{ivs[axis], t[i]};
-        at[axis] = kb::toIndex(b, l, kernel.load(b, l, 1 + i, entry));
-        Value factor = convertTo(b, l, kernel.load(b, l, firstWeight + i, entry), sumType);
-        weight = weight ? kb::mul(b, l, weight, factor) : factor;
-      }
-      Value x = convertTo(b, l, kernel.load(b, l, 0, at), sumType);
-      return SmallVector<Value>{weight ? kb::mul(b, l, weight, x) : x};
-    })[0];
+    Value sum;
+    for (int64_t number = 0; writtenOut && number < numElements(widths); ++number) {
+      SmallVector<Value> t = llvm::map_to_vector(unflatten(number, widths), [&](int64_t i) { return kb::idx(b, loc, i); });
+      Value x = term(b, loc, ivs, t);
+      sum = sum ? KernelBuilder::addReassoc(b, loc, sum, x) : x;
+    }
+    if (!sum)
+      sum = sumBox(b, loc, fullBounds(b, loc, widths), {sumType},
+                   [&](OpBuilder &b, Location l, ValueRange t) { return SmallVector<Value>{term(b, l, ivs, t)}; })[0];
     kernel.store(b, loc, convertTo(b, loc, sum, type), 0, ivs);
   });
 }

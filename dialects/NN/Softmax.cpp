@@ -70,8 +70,8 @@ static void emitIterations(KernelBuilder &kernel, int64_t axis,
   int64_t size = shape[axis];
   shape.erase(shape.begin() + axis);
   Type element = kernel.resultElementType(0);
-  kernel.parallel({numElements(shape)}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    body(b, loc, AxisRow{kernel, kb::delinearize(b, loc, ivs[0], shape), axis, size, element, computeType(element)});
+  overPositions(kernel, shape, [&](OpBuilder &b, Location loc, ArrayRef<Value> at, Value) {
+    body(b, loc, AxisRow{kernel, SmallVector<Value>(at), axis, size, element, computeType(element)});
   });
 }
 

@@ -7,6 +7,7 @@
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
+#include "dialects/NN/GpuStage.h"
 #include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/Movement.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -178,7 +179,7 @@ private:
     SmallVector<int64_t> extents(m.shape);
     extents[fast] = llvm::divideCeil(m.shape[fast], blockSize);
     extents[rank - 1] = llvm::divideCeil(m.shape[rank - 1], blockSize);
-    int64_t bytes = elementBytes(element);
+    int64_t bytes = elementBytes(element), lanes = std::max<int64_t>(16 / bytes, 1);
     kernel.cooperative({numElements(extents)}, gpuThreads, [&](OpBuilder &b, Location loc, ValueRange linear, const GpuBlock &block) {
       SmallVector<Value> outer = kb::delinearize(b, loc, linear[0], extents);
       Value row = kb::mul(b, loc, outer[fast], kb::idx(b, loc, blockSize));
@@ -187,33 +188,51 @@ private:
       outer[rank - 1] = column;
       Value source = offset(b, loc, outer, sourceStrides), target = offset(b, loc, outer, targetStrides);
       Value tile = block.shared({blockSize, blockSize + std::max<int64_t>(4 / bytes, 1)}, element); // [column][row] of the result
-      // Vectors along the dimension `along`, the lines of the tile along `across`: what lies inside of both.
-      auto lines = [&](int64_t along, int64_t across, function_ref<void(OpBuilder &, Location, Value, Value, int64_t)> body) {
-        int64_t lanes = m.shape[along] % (16 / bytes) ? 1 : 16 / bytes, vectors = blockSize / lanes;
-        auto starts = [&](int64_t d) { return d == fast ? row : column; };
+      // Vectors along the dimension `along`, the lines of the tile along `across`, each `stride` elements behind the one before: what lies
+      // inside of both. Lines that begin inside of a vector have vectors at whose ends elements are not theirs; `inside` says which are.
+      using Body = function_ref<void(OpBuilder &, Location, Value, Value, Value, ArrayRef<Value>)>;
+      auto lines = [&](int64_t along, int64_t across, Value begin, int64_t stride, Body body) {
+        bool aligned = m.shape[along] % lanes == 0;
+        int64_t vectors = blockSize / lanes + !aligned;
+        auto left = [&](OpBuilder &b, Location l, int64_t d) {
+          return kb::sub(b, l, kb::idx(b, l, m.shape[d]), d == fast ? row : column);
+        };
         block.strided(b, loc, blockSize * vectors, [&](OpBuilder &b, Location l, Value i) {
           SmallVector<Value> at = kb::delinearize(b, l, i, {blockSize, vectors});
-          at[1] = kb::mul(b, l, at[1], kb::idx(b, l, lanes));
-          auto inside = [&](int64_t d, Value position) -> Value {
-            return arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, kb::add(b, l, starts(d), position), kb::idx(b, l, m.shape[d]));
-          };
-          Value both = arith::AndIOp::create(b, l, inside(across, at[0]), inside(along, at[1]));
-          kb::when(b, l, both, [&](OpBuilder &b, Location l) { body(b, l, at[0], at[1], lanes); });
+          Value position = kb::add(b, l, begin, kb::mul(b, l, at[0], kb::idx(b, l, stride)));
+          Value first = kb::mul(b, l, at[1], kb::idx(b, l, lanes)), end = left(b, l, along);
+          if (!aligned) {
+            first = kb::sub(b, l, first, b.createOrFold<arith::RemUIOp>(l, position, kb::idx(b, l, lanes)));
+            end = kb::min(b, l, end, kb::idx(b, l, blockSize));
+          }
+          Value some = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, first, end);
+          Value exists = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, at[0], left(b, l, across));
+          kb::when(b, l, arith::AndIOp::create(b, l, exists, some), [&](OpBuilder &b, Location l) {
+            SmallVector<Value> inside;
+            for (int64_t k = 0; k < lanes && !aligned; ++k)
+              inside.push_back(kb::inRange(b, l, kb::add(b, l, first, kb::idx(b, l, k)), kb::idx(b, l, 0), end));
+            body(b, l, at[0], first, kb::add(b, l, position, first), inside);
+          });
         });
       };
-      lines(fast, rank - 1, [&](OpBuilder &b, Location l, Value c, Value r, int64_t lanes) {
-        Value at = kb::add(b, l, kb::add(b, l, source, r), kb::mul(b, l, c, kb::idx(b, l, sourceStrides[rank - 1])));
-        SmallVector<Value> values = lanes > 1 ? kernel.loadNeighbours(b, l, 0, at, lanes) : SmallVector<Value>{loadFlat(kernel, b, l, 0, at)};
-        for (auto [k, value] : llvm::enumerate(values))
-          storeWorkspace(b, l, value, tile, {c, kb::add(b, l, r, kb::idx(b, l, k))});
+      lines(fast, rank - 1, source, sourceStrides[rank - 1], [&](OpBuilder &b, Location l, Value c, Value r, Value at, ArrayRef<Value> inside) {
+        for (auto [k, value] : llvm::enumerate(loadChunk(kernel, b, l, 0, at, lanes, /*present=*/nullptr))) {
+          auto put = [&, k = k, value = value](OpBuilder &b, Location l) {
+            storeWorkspace(b, l, value, tile, {c, kb::add(b, l, r, kb::idx(b, l, k))});
+          };
+          inside.empty() ? put(b, l) : kb::when(b, l, inside[k], put);
+        }
       });
       block.barrier(b, loc);
-      lines(rank - 1, fast, [&](OpBuilder &b, Location l, Value r, Value c, int64_t lanes) {
-        Value at = kb::add(b, l, kb::add(b, l, target, c), kb::mul(b, l, r, kb::idx(b, l, targetStrides[fast])));
+      lines(rank - 1, fast, target, targetStrides[fast], [&](OpBuilder &b, Location l, Value r, Value c, Value at, ArrayRef<Value> inside) {
         SmallVector<Value> values;
-        for (int64_t k = 0; k < lanes; ++k)
-          values.push_back(loadWorkspace(b, l, tile, {kb::add(b, l, c, kb::idx(b, l, k)), r}));
-        lanes > 1 ? kernel.storeNeighbours(b, l, values, 0, at) : storeFlat(kernel, b, l, values[0], 0, at);
+        for (int64_t k = 0; k < lanes; ++k) {
+          Value from = kb::add(b, l, c, kb::idx(b, l, k));
+          if (!inside.empty())
+            from = arith::SelectOp::create(b, l, inside[k], from, kb::idx(b, l, 0));
+          values.push_back(loadWorkspace(b, l, tile, {from, r}));
+        }
+        inside.empty() ? kernel.storeNeighbours(b, l, values, 0, at) : storeChunk(kernel, b, l, 0, values, at, inside);
       });
     });
   }

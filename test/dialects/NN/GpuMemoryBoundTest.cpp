@@ -172,6 +172,34 @@ TEST_F(GpuMemoryBoundTest, Losses) {
   }
 }
 
+TEST_F(GpuMemoryBoundTest, LossesOfPlanes) {
+  // Classes that are not the last axis: neighbouring labels a thread, where planes are whole vectors and where they are not; so many
+  // labels that blocks add segments of them.
+  struct Case {
+    int64_t samples, classes, rows, columns;
+    const char *element;
+  };
+  for (auto [n, c, h, w, element] : {Case{2, 3, 8, 12, "f32"}, Case{3, 21, 5, 7, "f32"}, Case{2, 2, 160, 128, "f32"}, Case{2, 5, 16, 8, "bf16"}}) {
+    std::string t = tensor({n, c, h, w}, element), l = tensor({n, h, w}, "i64"), one = tensor({1}), v = tensor({c}, element);
+    double tolerance = element == std::string("f32") ? 2e-5 : 1e-2;
+    compare("%x: " + t + ", %l: " + l + ", %g: " + one, one + ", " + one + ", " + t + ", " + one,
+            " %s, %n = nn.softmax_cross_entropy %x, %l {class_axis = 1 : i64} : (" + t + ", " + l + ") -> (" + one + ", " + one +
+                ")\n %d = nn.softmax_cross_entropy_grad %x, %l, %g {class_axis = 1 : i64} : (" + t + ", " + l + ", " + one + ") -> " + t +
+                "\n %c = nn.count_correct %x, %l {class_axis = 1 : i64} : (" + t + ", " + l + ") -> " + one +
+                "\n return %s, %n, %d, %c : " + one + ", " + one + ", " + t + ", " + one + "\n",
+            tolerance, c);
+    compare("%x: " + t + ", %l: " + l + ", %g: " + one, one + ", " + one + ", " + t,
+            " %s, %n = nn.nll_loss %x, %l {class_axis = 1 : i64} : (" + t + ", " + l + ") -> (" + one + ", " + one +
+                ")\n %d = nn.nll_grad %l, %g {class_axis = 1 : i64, type = " + t + "} : (" + l + ", " + one + ") -> " + t +
+                "\n return %s, %n, %d : " + one + ", " + one + ", " + t + "\n",
+            tolerance, c);
+  }
+  std::string t = tensor({37, 10}), l = tensor({37}, "i64"), one = tensor({1});
+  compare("%l: " + l + ", %g: " + one, t,
+          " %d = nn.nll_grad %l, %g {class_axis = 1 : i64, type = " + t + "} : (" + l + ", " + one + ") -> " + t + "\n return %d : " + t + "\n",
+          0, 10);
+}
+
 TEST_F(GpuMemoryBoundTest, Reductions) {
   struct Case {
     std::vector<int64_t> shape, axes, out;

@@ -143,11 +143,12 @@ func.func private @layer_norm(%x: tensor<40x64xf32>, %w: tensor<64xf32>) -> (ten
   return %y, %m, %i : tensor<40x64xf32>, tensor<40xf32>, tensor<40xf32>
 }
 
-// Planes of a channel: a group of threads adds the channel in some of the samples, a second nest the parts.
+// Planes of a channel: a group of threads adds the channel in some of the samples, a second nest the parts. Each thread reads four vectors of
+// its own, and the channel's first.
 // CHECK-LABEL: func.func private @batch_norm_gpu
 // CHECK-SAME: memref<512xi8>
 // CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c64, {{.*}}) threads({{.*}}) in (%{{.*}} = %c1024, {{.*}})
-// CHECK-COUNT-4: vector.load {{.*}} : memref<1048576xf32>, vector<4xf32>
+// CHECK-COUNT-5: vector.load {{.*}} : memref<1048576xf32>, vector<4xf32>
 // CHECK-NOT: vector.load
 // CHECK: scf.parallel
 // CHECK: scf.parallel {{.*}} to (%c16, %c4{{.*}}, %c128, %c128)
@@ -170,6 +171,34 @@ func.func private @batch_norm(%x: tensor<16x4x128x128xf32>, %s: tensor<4xf32>, %
 func.func private @transpose(%x: tensor<128x256xf32>) -> tensor<256x128xf32> attributes {plan.kernel} {
   %0 = nn.transpose %x {perm = array<i64: 1, 0>} : (tensor<128x256xf32>) -> tensor<256x128xf32>
   return %0 : tensor<256x128xf32>
+}
+
+// Rows of 197 begin inside of a vector: 17 vectors cover a tile's 64 elements of one, and those at its ends are stored element by element.
+// CHECK-LABEL: func.func private @transpose_odd_gpu
+// CHECK: gpu.launch {{.*}} workgroup(%[[TILE:.*]] : memref<64x66xbf16, 3>)
+// CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<50432xbf16>, vector<8xbf16>
+// CHECK-COUNT-8: memref.store %{{.*}}, %[[TILE]]
+// CHECK: nvvm.barrier
+// CHECK: arith.remui %{{.*}}, %c8
+// CHECK-COUNT-8: memref.load %[[TILE]]
+// CHECK: scf.if
+// CHECK: vector.store {{.*}} {alignment = 16 : i64} : memref<50432xbf16>, vector<8xbf16>
+// CHECK: else
+// CHECK-COUNT-8: memref.store {{.*}} : memref<4x64x197xbf16>
+func.func private @transpose_odd(%x: tensor<4x197x64xbf16>) -> tensor<4x64x197xbf16> attributes {plan.kernel} {
+  %0 = nn.transpose %x {perm = array<i64: 0, 2, 1>} : (tensor<4x197x64xbf16>) -> tensor<4x64x197xbf16>
+  return %0 : tensor<4x64x197xbf16>
+}
+
+// A total of many numbers: segments of them by 256 blocks, then what those made, a thread each.
+// CHECK-LABEL: func.func private @count_correct_gpu
+// CHECK: scf.parallel {{.*}} to (%c2{{.*}}, %c256, %c256)
+// CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c256, {{.*}}) threads({{.*}}) in (%{{.*}} = %c128, {{.*}})
+// CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<131072xf32>, vector<4xf32>
+// CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c1, {{.*}}) threads({{.*}}) in (%{{.*}} = %c256, {{.*}})
+func.func private @count_correct(%x: tensor<2x3x256x256xf32>, %l: tensor<2x256x256xi64>) -> tensor<1xf32> attributes {plan.kernel} {
+  %0 = nn.count_correct %x, %l {class_axis = 1 : i64} : (tensor<2x3x256x256xf32>, tensor<2x256x256xi64>) -> tensor<1xf32>
+  return %0 : tensor<1xf32>
 }
 
 // Pools: a block copies 29 rows of a plane into shared memory, for 14 rows of the result, a window a thread; a barrier, and the result

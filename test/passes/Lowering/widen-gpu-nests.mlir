@@ -98,3 +98,30 @@ func.func private @argmax(%x: tensor<64x16xf32>) -> tensor<64xi64> attributes {p
   %0 = nn.arg_max %x {axis = 1 : i64} : (tensor<64x16xf32>) -> tensor<64xi64>
   return %0 : tensor<64xi64>
 }
+
+// Labels of a plane: four of them a thread, which reads the classes of all four as vectors, in one loop for the maxima and one for the sums.
+// CHECK-LABEL: func.func private @plane_labels_gpu
+// CHECK: scf.parallel {{.*}} to (%c192)
+// CHECK-COUNT-2: vector.load {{.*}} {alignment = 16 : i64} : memref<768xi64>, vector<2xi64>
+// CHECK: scf.for
+// CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<3840xf32>, vector<4xf32>
+// CHECK: scf.for
+// CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<3840xf32>, vector<4xf32>
+// CHECK: scf.for
+// CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<3840xf32>, vector<4xf32>
+// CHECK: vector.store {{.*}} {alignment = 16 : i64} : memref<3840xf32>, vector<4xf32>
+// CHECK-NOT: memref.store
+func.func private @plane_labels(%x: tensor<2x5x16x24xf32>, %l: tensor<2x16x24xi64>, %g: tensor<1xf32>) -> tensor<2x5x16x24xf32> attributes {plan.kernel} {
+  %0 = nn.softmax_cross_entropy_grad %x, %l, %g {class_axis = 1 : i64} : (tensor<2x5x16x24xf32>, tensor<2x16x24xi64>, tensor<1xf32>) -> tensor<2x5x16x24xf32>
+  return %0 : tensor<2x5x16x24xf32>
+}
+
+// A few terms of a resampling are written out, so that four elements a thread are stored at once.
+// CHECK-LABEL: func.func private @resample_gpu
+// CHECK: scf.parallel {{.*}} to (%c48)
+// CHECK-NOT: scf.for
+// CHECK: vector.store {{.*}} {alignment = 16 : i64} : memref<192xf32>, vector<4xf32>
+func.func private @resample(%x: tensor<3x32xf32>, %p: tensor<64x2xi32>, %w: tensor<64x2xf32>) -> tensor<3x64xf32> attributes {plan.kernel} {
+  %0 = nn.resample %x at %p by %w {axes = array<i64: 1>} : (tensor<3x32xf32>, tensor<64x2xi32>, tensor<64x2xf32>) -> tensor<3x64xf32>
+  return %0 : tensor<3x64xf32>
+}

@@ -119,6 +119,12 @@ func.func @pool_rows(%x: tensor<1x3x70x71xf32>, %g: tensor<1x3x70x71xf32>) -> (t
       : (tensor<1x3x70x71xf32>, tensor<1x3x70x71xf32>) -> tensor<1x3x70x71xf32>
   return %0, %1 : tensor<1x3x70x71xf32>, tensor<1x3x70x71xf32>
 }
+func.func @plane_losses(%x: tensor<1x2x210x157xf32>, %l: tensor<1x210x157xi64>, %g: tensor<1xf32>) -> (tensor<1xf32>, tensor<1x2x210x157xf32>, tensor<1xf32>) {
+  %0:2 = nn.softmax_cross_entropy %x, %l {class_axis = 1 : i64} : (tensor<1x2x210x157xf32>, tensor<1x210x157xi64>) -> (tensor<1xf32>, tensor<1xf32>)
+  %1 = nn.softmax_cross_entropy_grad %x, %l, %g {class_axis = 1 : i64} : (tensor<1x2x210x157xf32>, tensor<1x210x157xi64>, tensor<1xf32>) -> tensor<1x2x210x157xf32>
+  %2 = nn.count_correct %x, %l {class_axis = 1 : i64} : (tensor<1x2x210x157xf32>, tensor<1x210x157xi64>) -> tensor<1xf32>
+  return %0#0, %1, %2 : tensor<1xf32>, tensor<1x2x210x157xf32>, tensor<1xf32>
+}
 func.func @layer_norm(%x: tensor<7x101xf32>, %w: tensor<101xf32>, %g: tensor<7x101xf32>) -> (tensor<7x101xf32>, tensor<7x101xf32>, tensor<101xf32>) {
   %y, %m, %i = nn.layer_norm %x scale %w {axis = 1 : i64} : (tensor<7x101xf32>, tensor<101xf32>) -> (tensor<7x101xf32>, tensor<7xf32>, tensor<7xf32>)
   %d = nn.layer_norm_grad %x, %m, %i, %g scale %w {axis = 1 : i64}
