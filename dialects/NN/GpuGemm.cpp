@@ -17,8 +17,9 @@ static int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Blocks that occupy a GPU: fewer, and smaller tiles or slices of k pay.
 static constexpr int64_t enoughBlocks = 128;
-/// What k is cut for: blocks of few warps wait for memory most of the time, and three fit on a multiprocessor.
-static constexpr int64_t manyBlocks = 3 * enoughBlocks;
+/// What k is cut for: two blocks of the largest tile, which is what their registers allow, or four smaller ones on each of the 132
+/// multiprocessors of an H100, and no more: blocks of a second round would find most of them idle.
+static constexpr int64_t roundOfLargest = 2 * 132, roundOfSmaller = 4 * 132;
 static constexpr int64_t mostSlices = 256;
 /// Slices whose sums one thread adds: their number decides what it waits for.
 static constexpr int64_t summedAtOnce = 16;
@@ -46,10 +47,9 @@ GemmTiling::GemmTiling(Type element, int64_t batches, int64_t rows, int64_t colu
       break;
   }
   int64_t blocks = std::max<int64_t>(1, batches * rowTiles() * columnTiles());
-  if (blocks < manyBlocks / 2 && depth >= 512) {
-    slices = std::min({ceilDiv(manyBlocks, blocks), depth / 256, mostSlices, largestWorkspace / bytes});
-    slices = std::max<int64_t>(slices, 1);
-  }
+  int64_t round = tileRows == 128 ? roundOfLargest : roundOfSmaller;
+  int64_t shortest = blocks < enoughBlocks ? 256 : 1024; // the fewer it helps, the longer it has to be
+  slices = std::max<int64_t>(1, std::min({round / blocks, depth / shortest, mostSlices, largestWorkspace / bytes}));
   sliceDepth = std::max<int64_t>(1, ceilDiv(ceilDiv(depth, tileDepth), slices)) * tileDepth;
   slices = std::max<int64_t>(1, ceilDiv(depth, sliceDepth));
 }
