@@ -38,6 +38,7 @@ llvm::Error defineSimRuntime(llvm::orc::LLJIT &jit) {
   define("gmc_sim_shuffle", &gmc_sim_shuffle);
   define("gmc_sim_ballot", &gmc_sim_ballot);
   define("gmc_sim_mma", &gmc_sim_mma);
+  define("gmc_sim_load_matrices", &gmc_sim_load_matrices);
   return jit.getMainJITDylib().define(llvm::orc::absoluteSymbols(std::move(symbols)));
 }
 

@@ -99,6 +99,8 @@ private:
 
   Expected<Function *> runInLoop();
   Expected<Function *> runAsFibers();
+  void rewriteMatrixLoads();
+  void lowerMatrixLoad(CallInst *call, Value *self);
   bool lowerCall(IntrinsicInst *call, Value *self);
   Value *lowerMma(IRBuilder<> &b, IntrinsicInst *call, Value *self,
                   function_ref<Value *(StringRef, Type *, ArrayRef<Value *>)> runtime);
@@ -111,8 +113,10 @@ private:
   Type *i32, *i64, *pointer, *voidType;
   SmallVector<Type *> buffers;
   SmallVector<GlobalVariable *> shared;
-  Value *mmaOperands = nullptr, *mmaSums = nullptr;
+  Value *mmaOperands = nullptr, *mmaSums = nullptr, *matrices = nullptr;
 };
+
+constexpr StringLiteral matrixLoad = "gmc_load_matrices", transposedMatrixLoad = "gmc_load_matrices_transposed";
 
 /// PART(buffers..., begin, end): thread after thread, which is exact because none waits for another.
 Expected<Function *> KernelSimulation::runInLoop() {
@@ -160,6 +164,43 @@ Expected<Function *> KernelSimulation::runInLoop() {
   b.SetInsertPoint(done);
   b.CreateRetVoid();
   return emitEntry(part);
+}
+
+/// ldmatrix takes a pointer into shared memory, which the copy of the kernel has none of: calls of a function that takes a number
+/// stand in for it until then.
+void KernelSimulation::rewriteMatrixLoads() {
+  for (Instruction &instruction : make_early_inc_range(instructions(kernel))) {
+    auto *call = dyn_cast<IntrinsicInst>(&instruction);
+    if (!call)
+      continue;
+    Intrinsic::ID id = call->getIntrinsicID();
+    bool transposed = id == Intrinsic::nvvm_ldmatrix_sync_aligned_m8n8_x4_trans_b16;
+    if (!transposed && id != Intrinsic::nvvm_ldmatrix_sync_aligned_m8n8_x4_b16)
+      continue;
+    IRBuilder<> b(call);
+    FunctionCallee instead = module.getOrInsertFunction(transposed ? transposedMatrixLoad : matrixLoad,
+                                                        FunctionType::get(call->getType(), {i64}, false));
+    Value *result = b.CreateCall(instead, {b.CreatePtrToInt(call->getArgOperand(0), i64)});
+    call->replaceAllUsesWith(result);
+    call->eraseFromParent();
+  }
+}
+
+void KernelSimulation::lowerMatrixLoad(CallInst *call, Value *self) {
+  IRBuilder<> b(call);
+  if (!matrices) {
+    IRBuilder<> entry(&*call->getFunction()->getEntryBlock().begin());
+    matrices = entry.CreateAlloca(ArrayType::get(i32, 4));
+  }
+  bool transposed = call->getCalledFunction()->getName() == transposedMatrixLoad;
+  FunctionCallee runtime = module.getOrInsertFunction(
+      "gmc_sim_load_matrices", FunctionType::get(voidType, {pointer, i32, pointer, pointer}, false));
+  b.CreateCall(runtime, {self, b.getInt32(transposed), b.CreateIntToPtr(call->getArgOperand(0), pointer), matrices});
+  Value *result = PoisonValue::get(call->getType());
+  for (unsigned i = 0; i < 4; ++i)
+    result = b.CreateInsertValue(result, b.CreateLoad(i32, b.CreateConstGEP1_64(i32, matrices, i)), i);
+  call->replaceAllUsesWith(result);
+  call->eraseFromParent();
 }
 
 /// Registers go through memory of the thread, which is the same for all of its mma.
@@ -242,6 +283,7 @@ bool KernelSimulation::lowerCall(IntrinsicInst *call, Value *self) {
 /// ENTRY(operands, begin, end) hands the function of one thread to the runtime.
 Expected<Function *> KernelSimulation::runAsFibers() {
   // What another thread writes to a buffer, an argument without aliases would hide: noalias goes.
+  rewriteMatrixLoads();
   SmallVector<Type *> extra(shared.size(), pointer);
   extra.push_back(pointer);
   Function *thread = cloneWith(extra, shared);
@@ -249,6 +291,11 @@ Expected<Function *> KernelSimulation::runAsFibers() {
     thread->removeParamAttr(i, Attribute::NoAlias);
   Value *self = thread->getArg(thread->arg_size() - 1);
   for (Instruction &instruction : make_early_inc_range(instructions(thread))) {
+    if (auto *plain = dyn_cast<CallInst>(&instruction); plain && plain->getCalledFunction() &&
+                                                       plain->getCalledFunction()->getName().starts_with(matrixLoad)) {
+      lowerMatrixLoad(plain, self);
+      continue;
+    }
     auto *call = dyn_cast<IntrinsicInst>(&instruction);
     if (!call || !call->getCalledFunction()->getName().starts_with("llvm.nvvm."))
       continue;

@@ -30,6 +30,25 @@ Value GpuBlock::shared(ArrayRef<int64_t> shape, Type elementType) const {
 
 void GpuBlock::barrier(OpBuilder &b, Location loc) const { NVVM::BarrierOp::create(b, loc); }
 
+SmallVector<Value> GpuBlock::loadMatrices(OpBuilder &b, Location loc, Value buffer, ValueRange indices,
+                                          bool transposed) const {
+  auto type = cast<MemRefType>(buffer.getType());
+  assert(type.getElementTypeBitWidth() == 16 && "matrices of 16-bit elements");
+  Value at = kb::mul(b, loc, kb::linearize(b, loc, llvm::to_vector(indices), type.getShape()), kb::idx(b, loc, 2));
+  Value address = memref::ExtractAlignedPointerAsIndexOp::create(b, loc, buffer);
+  address = arith::IndexCastOp::create(b, loc, b.getI64Type(), kb::add(b, loc, address, at));
+  Value pointer = LLVM::IntToPtrOp::create(b, loc, LLVM::LLVMPointerType::get(b.getContext(), sharedSpace), address);
+  Type i32 = b.getI32Type();
+  auto four = LLVM::LLVMStructType::getLiteral(b.getContext(), {i32, i32, i32, i32});
+  auto layout = transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row;
+  auto shape = NVVM::LdStMatrixShapeAttr::get(b.getContext(), 8, 8);
+  Value all = NVVM::LdMatrixOp::create(b, loc, four, pointer, 4, layout, shape, NVVM::LdStMatrixEltType::B16);
+  SmallVector<Value> registers;
+  for (int64_t i = 0; i < 4; ++i)
+    registers.push_back(LLVM::ExtractValueOp::create(b, loc, all, i));
+  return registers;
+}
+
 static Value constant32(OpBuilder &b, Location loc, uint32_t value) {
   return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(static_cast<int32_t>(value)));
 }

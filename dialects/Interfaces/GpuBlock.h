@@ -49,6 +49,12 @@ public:
   mlir::Value shuffle(mlir::OpBuilder &b, mlir::Location loc, Shuffle kind, mlir::Value value, int64_t amount,
                       int64_t width = warpSize, uint32_t mask = ~0u) const;
 
+  /// Four matrices of 8 by 8 16-bit elements out of a shared buffer, as the registers that mma.sync takes them in (PTX ldmatrix.x4):
+  /// lane 8 m + r names the first of the 8 neighbouring elements, at a multiple of 16 bytes, that are row r of matrix m. Of each
+  /// matrix, lane 4 g + q gets row g, columns 2 q and 2 q + 1, as an i32; transposed, column g, rows 2 q and 2 q + 1. All lanes come by.
+  llvm::SmallVector<mlir::Value> loadMatrices(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer,
+                                              mlir::ValueRange indices, bool transposed) const;
+
   using Combine = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::Value, mlir::Value)>;
   /// Combines the value of all `width` lanes of a segment as a tree; every lane gets the result. `combine` must commute.
   mlir::Value warpReduce(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, Combine combine,

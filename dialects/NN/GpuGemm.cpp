@@ -30,8 +30,10 @@ GemmTiling::GemmTiling(Type element, int64_t batches, int64_t rows, int64_t colu
   struct Tile {
     int64_t threads, rows, columns, depth, partRows, partColumns;
   };
-  static constexpr Tile byThreads[] = {{256, 128, 64, 16, 8, 4}, {256, 64, 64, 16, 4, 4}, {64, 32, 32, 16, 4, 4}};
-  static constexpr Tile byWarps[] = {{128, 128, 64, 32, 64, 32}, {128, 64, 64, 32, 32, 32}, {128, 32, 32, 32, 16, 16}};
+  static constexpr Tile byThreads[] = {
+      {256, 128, 128, 16, 8, 8}, {128, 64, 128, 16, 8, 8}, {256, 64, 64, 16, 4, 4}, {64, 32, 32, 16, 4, 4}};
+  static constexpr Tile byWarps[] = {
+      {256, 128, 128, 32, 64, 32}, {128, 64, 128, 32, 32, 64}, {128, 64, 64, 32, 32, 32}, {128, 32, 32, 32, 16, 16}};
   int64_t bytes = std::max<int64_t>(1, 4 * batches * rows * columns); // of partial sums
   for (const Tile &tile : element.isF32() ? byThreads : byWarps) {
     threads = tile.threads;
@@ -106,7 +108,8 @@ struct Fetch {
   const GpuGemm::Operand &operand;
   int64_t extent, tile; ///< rows or columns of the operand and of a slice
   int64_t depth, tileDepth;
-  Value slice, batch, firstOuter;
+  GpuSlice slice;
+  Value batch, firstOuter;
   Value offset{};                  ///< in k, of this thread's first round
   SmallVector<int64_t> further{};  ///< of every round
   SmallVector<Value> outer{}, k{}; ///< within the slice, of every round
@@ -114,7 +117,7 @@ struct Fetch {
 
   void place(OpBuilder &b, Location loc, const GpuBlock &block);
   SmallVector<Value> read(OpBuilder &b, Location loc, Value first) const;
-  void put(OpBuilder &b, Location loc, const GpuTile &tile, ValueRange values) const;
+  void put(OpBuilder &b, Location loc, const GpuTile &tile, Value stage, ValueRange values) const;
 };
 
 /// Which part of a slice is this thread's: neighbouring threads read neighbouring memory. Sizes are powers of two.
@@ -168,10 +171,10 @@ SmallVector<Value> Fetch::read(OpBuilder &b, Location loc, Value first) const {
   return values;
 }
 
-void Fetch::put(OpBuilder &b, Location loc, const GpuTile &form, ValueRange values) const {
+void Fetch::put(OpBuilder &b, Location loc, const GpuTile &form, Value stage, ValueRange values) const {
   auto all = [&](OpBuilder &b, Location loc) {
     for (auto [at, deep, value] : llvm::zip(outer, k, values))
-      form.put(b, loc, slice, at, deep, value, operand.alongDepth);
+      form.put(b, loc, slice, stage, at, deep, value);
   };
   guard ? kb::when(b, loc, guard, all) : all(b, loc);
 }
@@ -181,9 +184,9 @@ void emitTile(OpBuilder &b, Location loc, const GpuGemm &gemm, const GpuBlock &b
               GpuTile::Finish finish) {
   const GemmTiling &t = gemm.tiling;
   std::unique_ptr<GpuTile> form = t.element.isF32() ? createThreadTile(t, block) : createWarpTile(t, block);
-  Fetch left{gemm.a, t.rows, t.tileRows, t.depth, t.tileDepth, form->slice(t.tileRows), at[0],
+  Fetch left{gemm.a, t.rows, t.tileRows, t.depth, t.tileDepth, form->slice(t.tileRows, gemm.a.alongDepth), at[0],
              kb::mul(b, loc, at[1], kb::idx(b, loc, t.tileRows))};
-  Fetch right{gemm.b, t.columns, t.tileColumns, t.depth, t.tileDepth, form->slice(t.tileColumns), at[0],
+  Fetch right{gemm.b, t.columns, t.tileColumns, t.depth, t.tileDepth, form->slice(t.tileColumns, gemm.b.alongDepth), at[0],
               kb::mul(b, loc, at[2], kb::idx(b, loc, t.tileColumns))};
   left.place(b, loc, block);
   right.place(b, loc, block);
@@ -197,20 +200,24 @@ void emitTile(OpBuilder &b, Location loc, const GpuGemm &gemm, const GpuBlock &b
   size_t sums = state.size(), brought = left.outer.size();
   if (t.depth > 0) {
     llvm::append_range(state, readBoth(b, loc, begin));
+    state.push_back(kb::idx(b, loc, 0));
     Value step = kb::idx(b, loc, t.tileDepth);
     auto loop = scf::ForOp::create(b, loc, begin, end, step, state, [&](OpBuilder &b, Location l, Value k, ValueRange state) {
-      left.put(b, l, *form, state.slice(sums, brought));
-      right.put(b, l, *form, state.drop_front(sums + brought));
+      ValueRange fetched = state.slice(sums, state.size() - sums - 1);
+      Value stage = state.back();
+      left.put(b, l, *form, stage, fetched.take_front(brought));
+      right.put(b, l, *form, stage, fetched.drop_front(brought));
+      // One barrier will do: who comes to the next one has used this stage, and only then is it written again.
       block.barrier(b, l);
       // The next slice is on its way while this one is used.
       Value next = kb::add(b, l, k, step);
       Value more = arith::CmpIOp::create(b, l, arith::CmpIPredicate::ult, next, end);
       auto coming = scf::IfOp::create(
           b, l, more, [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, readBoth(b, l, next)); },
-          [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, state.drop_front(sums)); });
-      SmallVector<Value> after = form->multiply(b, l, left.slice, right.slice, state.take_front(sums));
-      block.barrier(b, l);
+          [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, fetched); });
+      SmallVector<Value> after = form->multiply(b, l, left.slice, right.slice, stage, state.take_front(sums));
       llvm::append_range(after, coming.getResults());
+      after.push_back(arith::SubIOp::create(b, l, kb::idx(b, l, 1), stage));
       scf::YieldOp::create(b, l, after);
     });
     state.assign(loop.result_begin(), loop.result_begin() + sums);

@@ -3,8 +3,8 @@
 // Matrix products and the three convolutions are one computation on the GPU: sum[row, column] = sum over k of
 // A(row, k) * B(k, column), for a number of independent batches. A block of threads computes a tile of the result; it brings slices
 // of both operands to shared memory, 16 bytes at a time where they lie so, while the slice before is being used. f32 operands
-// are multiplied by each thread for a few rows and columns in registers, bf16 and f16 by the warp with mma.sync; both
-// accumulate in f32. Where a product has too few tiles to occupy a GPU and k is long, k is cut into slices whose sums go to
+// are multiplied by each thread for a few rows and columns in registers, bf16 and f16 by the warp with ldmatrix and mma.sync;
+// both accumulate in f32. Where a product has too few tiles to occupy a GPU and k is long, k is cut into slices whose sums go to
 // a workspace, and a second nest adds them in order: reruns are bit-equal.
 //
 //===-----------------------------------------------------------------------------------------------------===//

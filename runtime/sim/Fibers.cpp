@@ -61,10 +61,10 @@ constexpr size_t PageBytes = 4096;
 constexpr uint32_t WarpSize = 32;
 
 enum class State : uint8_t { Ready, Barrier, Warp, Ended };
-enum class WarpOp : uint32_t { Shuffle, Ballot, Sync, Mma };
+enum class WarpOp : uint32_t { Shuffle, Ballot, Sync, Mma, LoadMatrices };
 
 const char *nameOf(WarpOp op) {
-  static const char *const names[] = {"shuffle", "ballot", "warp barrier", "mma"};
+  static const char *const names[] = {"shuffle", "ballot", "warp barrier", "mma", "ldmatrix"};
   return names[static_cast<uint32_t>(op)];
 }
 
@@ -78,6 +78,8 @@ struct Fiber {
   uint64_t result;
   const uint32_t *operands; ///< mma
   float *sums;
+  const uint16_t *row; ///< ldmatrix: of eight elements
+  uint32_t *registers;
 #ifdef GMC_ASAN
   void *fakeStack = nullptr;
 #endif
@@ -124,6 +126,18 @@ void multiplyWarp(Fiber *warp, uint32_t type) {
         warp[lane].sums[i] += a[lane / 4 + i / 2 * 8][k] * b[k][lane % 4 * 2 + i % 2];
 }
 
+/// Lanes 8 m .. 8 m + 7 name the rows of matrix m. Of each, lane 4 g + q gets row g, columns 2 q and 2 q + 1; transposed, column g,
+/// rows 2 q and 2 q + 1.
+void loadMatrices(Fiber *warp, bool transposed) {
+  for (uint32_t lane = 0; lane < WarpSize; ++lane)
+    for (uint32_t m = 0; m < 4; ++m) {
+      uint32_t g = lane / 4, q = lane % 4 * 2, two[2];
+      for (uint32_t half = 0; half < 2; ++half)
+        two[half] = transposed ? warp[8 * m + q + half].row[g] : warp[8 * m + g].row[q + half];
+      warp[lane].registers[m] = two[0] | two[1] << 16;
+    }
+}
+
 /// The fibers of one CPU thread, kept from kernel to kernel.
 class BlockRunner {
 public:
@@ -141,13 +155,13 @@ public:
   void barrier(Fiber &self);
   uint64_t warpOperation(Fiber &self);
   const GmcSimKernel &runningKernel() const { return *kernel; }
+  [[noreturn]] void fail(const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 private:
   void reserve(uint32_t threads);
   void prepare(uint32_t i, char *const *operands, int64_t block);
   void switchTo(Fiber &fiber);
   void leave(Fiber &self);
-  [[noreturn]] void fail(const char *format, ...) __attribute__((format(printf, 2, 3)));
   [[noreturn]] void reportStuck();
   static void enter();
 
@@ -299,6 +313,8 @@ uint64_t BlockRunner::warpOperation(Fiber &self) {
   // The last to come computes for all.
   if (self.op == WarpOp::Mma)
     multiplyWarp(warp, self.kind);
+  if (self.op == WarpOp::LoadMatrices)
+    loadMatrices(warp, self.kind);
   uint32_t ballot = 0;
   for (uint32_t i = 0; i < WarpSize; ++i)
     if (self.mask >> i & 1 && warp[i].value)
@@ -406,4 +422,13 @@ extern "C" void gmc_sim_mma(GmcSimThread *self, uint32_t type, const uint32_t *o
   fiber.operands = operands;
   fiber.sums = sums;
   enterWarp(self, WarpOp::Mma, ~0u, type, 0, 0, 0);
+}
+
+extern "C" void gmc_sim_load_matrices(GmcSimThread *self, uint32_t transposed, const void *row, uint32_t *registers) {
+  Fiber &fiber = *reinterpret_cast<Fiber *>(self);
+  if (reinterpret_cast<uintptr_t>(row) % 16)
+    BlockRunner::current().fail("thread %u loads a matrix row that is not at a multiple of 16 bytes", self->thread);
+  fiber.row = static_cast<const uint16_t *>(row);
+  fiber.registers = registers;
+  enterWarp(self, WarpOp::LoadMatrices, ~0u, transposed, 0, 0, 0);
 }

@@ -51,6 +51,10 @@ enum { GMC_SIM_MMA_BF16 = 0, GMC_SIM_MMA_F16 = 1, GMC_SIM_MMA_F16_K8 = 2 /* m16n
  * not do. */
 void gmc_sim_mma(GmcSimThread *self, uint32_t type, const uint32_t *operands, float *sums);
 
+/* PTX ldmatrix.sync.aligned.m8n8.x4[.trans].shared.b16 of all 32 lanes: `row` is the 16 bytes that the lane names, which `registers`
+ * are the lane's four. */
+void gmc_sim_load_matrices(GmcSimThread *self, uint32_t transposed, const void *row, uint32_t *registers);
+
 #ifdef __cplusplus
 }
 #endif
