@@ -85,9 +85,9 @@ static Function *formKernel(Module &module, const GpuLaunch &launch) {
   }
   kernel->addFnAttr("nvvm.maxntid", std::to_string(threadsOf(launch)));
   // What a cooperative nest keeps in registers it counts on: ptxas spills some for more blocks on a processor, unless told that
-  // one will do.
+  // fewer will do.
   if (launch.threads)
-    kernel->addFnAttr("nvvm.minctasm", "1");
+    kernel->addFnAttr("nvvm.minctasm", std::to_string(launch.resident));
   return kernel;
 }
 

@@ -24,6 +24,8 @@ public:
   /// What a block may have on every architecture without asking for more at run time.
   static constexpr int64_t maxSharedBytes = 48 << 10;
   static constexpr unsigned sharedSpace = 3;
+  /// Of a gpu.launch: blocks that a multiprocessor must be able to hold at once, where it is more than one.
+  static constexpr llvm::StringLiteral residentAttr = "gmc.resident_blocks";
 
   GpuBlock(mlir::Operation *launch, int64_t threads) : launch(launch), threadCount(threads) {}
 

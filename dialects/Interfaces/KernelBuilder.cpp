@@ -48,13 +48,15 @@ void KernelBuilder::parallel(ArrayRef<int64_t> extents, Body body) {
                           [&](OpBuilder &b, Location l, ValueRange ivs) { body(b, l, scalar ? ValueRange{} : ivs); });
 }
 
-void KernelBuilder::cooperative(ArrayRef<int64_t> blocks, int64_t threads, BlockBody body) {
+void KernelBuilder::cooperative(ArrayRef<int64_t> blocks, int64_t threads, BlockBody body, int64_t resident) {
   int64_t count = 1;
   for (int64_t extent : blocks)
     count *= extent;
   Value one = kb::idx(builder, loc, 1);
   auto launch = gpu::LaunchOp::create(builder, loc, kb::idx(builder, loc, count), one, one,
                                       kb::idx(builder, loc, threads), one, one);
+  if (resident > 1)
+    launch->setAttr(GpuBlock::residentAttr, builder.getI64IntegerAttr(resident));
   OpBuilder b = OpBuilder::atBlockEnd(&launch.getBody().front());
   GpuBlock block(launch, threads);
   body(b, loc, kb::delinearize(b, loc, block.block(), blocks), block);

@@ -48,8 +48,9 @@ public:
 
   /// KernelTarget::Gpu only: a nest over `blocks` (row-major, at most 2^31 - 1 in all) of `threads` GPU threads each, a multiple of
   /// 32 up to 1024. `body` is what one thread does, with the indices of its block. Shared memory is at most 48 KB a block.
+  /// Registers are dealt out so that `resident` blocks run on a multiprocessor at once.
   using BlockBody = llvm::function_ref<void(mlir::OpBuilder &, mlir::Location, mlir::ValueRange, const GpuBlock &)>;
-  void cooperative(llvm::ArrayRef<int64_t> blocks, int64_t threads, BlockBody body);
+  void cooperative(llvm::ArrayRef<int64_t> blocks, int64_t threads, BlockBody body, int64_t resident = 1);
 
   /// Reads element `indices` of operand i; writes element `indices` of result i.
   virtual mlir::Value load(mlir::OpBuilder &b, mlir::Location loc, unsigned i, mlir::ValueRange indices);

@@ -28,12 +28,12 @@ static constexpr int64_t largestWorkspace = int64_t(16) << 20;
 GemmTiling::GemmTiling(Type element, int64_t batches, int64_t rows, int64_t columns, int64_t depth)
     : element(element), batches(batches), rows(rows), columns(columns), depth(depth), slices(1) {
   struct Tile {
-    int64_t threads, rows, columns, depth, partRows, partColumns;
+    int64_t threads, rows, columns, depth, partRows, partColumns, resident;
   };
-  static constexpr Tile byThreads[] = {
-      {256, 128, 128, 16, 8, 8}, {128, 64, 128, 16, 8, 8}, {256, 64, 64, 16, 4, 4}, {64, 32, 32, 16, 4, 4}};
-  static constexpr Tile byWarps[] = {
-      {256, 128, 128, 32, 64, 32}, {128, 64, 128, 32, 32, 64}, {128, 64, 64, 32, 32, 32}, {128, 32, 32, 32, 16, 16}};
+  static constexpr std::initializer_list<Tile> byThreads = {
+      {128, 64, 128, 8, 8, 8, 3}, {256, 64, 64, 16, 4, 4, 2}, {64, 32, 32, 16, 4, 4, 4}};
+  static constexpr std::initializer_list<Tile> byWarps = {
+      {256, 128, 128, 32, 64, 32, 2}, {128, 64, 128, 32, 32, 64, 3}, {128, 64, 64, 32, 32, 32, 3}, {128, 32, 32, 32, 16, 16, 4}};
   int64_t bytes = std::max<int64_t>(1, 4 * batches * rows * columns); // of partial sums
   for (const Tile &tile : element.isF32() ? byThreads : byWarps) {
     threads = tile.threads;
@@ -42,6 +42,7 @@ GemmTiling::GemmTiling(Type element, int64_t batches, int64_t rows, int64_t colu
     tileDepth = tile.depth;
     partRows = tile.partRows;
     partColumns = tile.partColumns;
+    resident = tile.resident;
     bool fits = rows > tileRows / 2 && columns > tileColumns / 2;
     // A k as long as that is better cut than read for smaller tiles.
     int64_t cuts = std::clamp<int64_t>(std::min(depth / 1024, largestWorkspace / bytes), 1, mostSlices);
@@ -264,7 +265,8 @@ void GpuGemm::emit(KernelBuilder &kernel) const {
             store(b, l, at[1], row, column, sum);
         };
         emitTile(b, loc, *this, block, at.drop_front(), begin, end, finish);
-      });
+      },
+      t.resident);
   if (t.slices == 1)
     return;
   // Adds the sums of `count` slices, `step` apart, from slice `from` on; fewer where there are no more.

@@ -24,6 +24,7 @@ struct GemmTiling {
   int64_t batches, rows, columns, depth;
   int64_t threads, tileRows, tileColumns, tileDepth; ///< of a block
   int64_t partRows, partColumns;                     ///< of a thread (f32) or a warp
+  int64_t resident;                                  ///< blocks on a multiprocessor, which registers are to be found for
   int64_t slices, sliceDepth;                        ///< of k; sliceDepth is a multiple of tileDepth
 
   int64_t rowTiles() const { return (rows + tileRows - 1) / tileRows; }

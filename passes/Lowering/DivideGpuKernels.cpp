@@ -37,7 +37,8 @@ static FailureOr<GpuLaunch> launchOf(gpu::LaunchOp op) {
   for (Value size : {op.getGridSizeY(), op.getGridSizeZ(), op.getBlockSizeY(), op.getBlockSizeZ()})
     if (constantOf(size) != 1)
       return op.emitOpError("must have one dimension of blocks and one of threads");
-  return GpuLaunch{"", blocks, threads, {}};
+  auto resident = op->getAttrOfType<IntegerAttr>(GpuBlock::residentAttr);
+  return GpuLaunch{"", blocks, threads, resident ? resident.getInt() : 1, {}};
 }
 
 namespace {

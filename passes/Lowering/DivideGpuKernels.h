@@ -12,6 +12,7 @@ namespace gmc {
 struct GpuLaunch {
   std::string function;
   int64_t extent = 0, threads = 0;
+  int64_t resident = 1; ///< blocks that a multiprocessor must be able to hold at once
   llvm::SmallVector<BufferTraffic> traffic; ///< the bytes that it must move
 };
 
