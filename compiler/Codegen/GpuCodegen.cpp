@@ -266,9 +266,14 @@ static Expected<std::string> emitPtx(const Module &kernels, uint32_t sm, const s
   std::unique_ptr<Module> module = CloneModule(kernels);
   module->setTargetTriple(triple);
   module->setDataLayout(machine->createDataLayout());
-  for (Function &f : *module)
-    if (!f.isDeclaration() && f.hasExternalLinkage())
-      f.setCallingConv(CallingConv::PTX_Kernel);
+  for (Function &f : *module) {
+    if (f.isDeclaration() || !f.hasExternalLinkage())
+      continue;
+    f.setCallingConv(CallingConv::PTX_Kernel);
+    // Before sm_80 a product in half precision is two instructions or many more, and takes registers for what lies between.
+    if (sm < 80 && f.hasFnAttribute("nvvm.minctasm"))
+      f.addFnAttr("nvvm.minctasm", "1");
+  }
   lowerMma(*module, sm);
   fuseMultiplyAdds(*module);
   useLibdevice(*module);

@@ -194,11 +194,14 @@ TEST_P(MatmulTest, Batches) {
   check({}, {4}, 12, 24, 16, true, false, false);
 }
 TEST_P(MatmulTest, HalfPrecision) {
-  checkTransposes({}, {}, 64, 64, 64, false, Element::F16);
-  checkTransposes({}, {}, 70, 36, 52, true, Element::F16);
-  checkTransposes({2}, {2}, 37, 21, 19, true, Element::F16);
-  checkTransposes({}, {}, 24, 40, 1000, true, Element::F16);
-  check({}, {}, 1400, 650, 40, false, true, true, Element::F16);
+  for (Element type : {Element::F16, Element::BF16}) {
+    checkTransposes({}, {}, 64, 64, 64, false, type);
+    checkTransposes({}, {}, 70, 36, 52, true, type);
+    checkTransposes({2}, {2}, 37, 21, 19, true, type);
+    checkTransposes({}, {}, 24, 40, 1000, true, type);
+    check({}, {}, 1400, 650, 40, false, true, true, type);
+  }
+  check({}, {}, 1500, 1600, 40, true, false, false, Element::BF16); // the largest tiles
 }
 INSTANTIATE_TEST_SUITE_P(Targets, MatmulTest, ::testing::Bool(), [](const auto &info) { return info.param ? "Sim" : "Host"; });
 
