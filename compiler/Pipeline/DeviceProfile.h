@@ -13,7 +13,7 @@ namespace gmc {
 /// datasheet peaks.
 struct DeviceProfile {
   std::string name;                       ///< "host", "RTX 3060", ...
-  std::array<double, 6> flopsPerSecond{}; ///< by CostClass, fp32
+  std::array<double, 6> flopsPerSecond{}, halfFlopsPerSecond{}; ///< by CostClass, of operands in fp32; in bf16 or f16
   double bytesPerSecond = 0;
   double launchMicros = 0;
   /// Of a library of kernels.

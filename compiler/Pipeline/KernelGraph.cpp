@@ -3,6 +3,7 @@
 #include "passes/Fusion/FormKernels.h"
 #include "passes/Lowering/EmitKernels.h"
 #include "mlir/IR/SymbolTable.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 
@@ -16,6 +17,8 @@ static void addCost(KernelNode &node) {
       node.flops += cost.getFlops();
   if (auto cost = dyn_cast<CostOpInterface>(root)) {
     node.costClass = cost.getCostClass();
+    Type element = root->getNumOperands() ? getElementTypeOrSelf(root->getOperand(0).getType()) : Type();
+    node.halves = element && element.isFloat() && element.getIntOrFloatBitWidth() == 16;
     node.bytes = isa<ScalarOpInterface>(root) ? 0 : cost.getMemoryBytes();
   }
   if (!node.bytes) {

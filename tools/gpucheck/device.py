@@ -233,7 +233,7 @@ class Session:
             refill(self.kit / "weights" / entry["shell"], weights)
             trace = self.scratch / f"{tag}.trace.json"
             common = [self.data(entry["data"]), "--lr=1e-3", "--workers=4"]
-            got, _ = self.train(tag, [*common, "--steps=8"], seconds=self.left() / 2)
+            got, _ = self.train(tag, [*common, "--steps=24"], seconds=self.left() / 2)
             result |= got
             self.check("speed", got["exit"] == 0 or bool(got["losses"]),
                        f"{tag}: {got.get('step_ms', 0):.2f} ms a step of {entry['batch']} {got.get('stderr', '')[-300:]}")

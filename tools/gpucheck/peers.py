@@ -79,7 +79,7 @@ def gpt2(vocabulary, length, width, heads, depth):
 
         def forward(self, ids):
             x = self.tokens(ids) + self.positions.weight[:ids.shape[1]]
-            return F.linear(self.norm(self.layers(x)), self.tokens.weight).transpose(1, 2)
+            return F.linear(self.norm(self.layers(x)), self.tokens.weight).flatten(0, 1)
 
     return Model()
 
@@ -113,7 +113,7 @@ def main(name, precision, mode, batch, device="cuda", steps=30):
         begin = time.perf_counter()
         optimizer.zero_grad()
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-            loss = torch.nn.functional.cross_entropy(step(x), y)
+            loss = torch.nn.functional.cross_entropy(step(x), y.flatten())
         loss.backward()
         optimizer.step()
         loss.item()
