@@ -1,9 +1,10 @@
 // RUN: gmc-opt %s --emit-kernels=target=gpu --canonicalize --cse | FileCheck %s
 // RUN: gmc-opt %s --emit-kernels=target=gpu --divide-gpu-kernels | FileCheck %s --check-prefix=DIVIDED
 
-// f32: 32 x 32 tiles, 16-byte accesses where the rows allow them, two barriers a slice of k.
+// f32: 32 x 32 tiles, 16-byte accesses where the rows allow them, two copies of each slice of k and
+// one barrier.
 // CHECK-LABEL: func.func private @matmul_gpu
-// CHECK: gpu.launch {{.*}} workgroup(%[[A:.*]] : memref<16x36xf32, 3>, %[[B:.*]] : memref<16x36xf32, 3>)
+// CHECK: gpu.launch {{.*}} workgroup(%[[A:.*]] : memref<2x16x36xf32, 3>, %[[B:.*]] : memref<2x16x36xf32, 3>)
 // CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<2560xf32>, vector<4xf32>
 // CHECK: scf.for
 // CHECK: memref.store %{{.*}}, %[[A]]
@@ -11,10 +12,10 @@
 // CHECK: nvvm.barrier
 // CHECK: scf.if
 // CHECK-COUNT-64: vector.fma
-// CHECK: nvvm.barrier
+// CHECK-NOT: nvvm.barrier
 // CHECK: vector.store %{{.*}} {alignment = 16 : i64} : memref<1920xf32>, vector<4xf32>
-// DIVIDED: memref.global "private" @matmul_gpu_0_shared0 : memref<16x36xf32, 3>
-// DIVIDED: memref.global "private" @matmul_gpu_0_shared1 : memref<16x36xf32, 3>
+// DIVIDED: memref.global "private" @matmul_gpu_0_shared0 : memref<2x16x36xf32, 3>
+// DIVIDED: memref.global "private" @matmul_gpu_0_shared1 : memref<2x16x36xf32, 3>
 // DIVIDED-LABEL: func.func @matmul_gpu_0
 // DIVIDED-SAME: (%{{[^:]*}}: memref<40x64xf32> {llvm.noalias}, %{{[^:]*}}: memref<64x48xf32> {llvm.noalias}, %{{[^:]*}}: memref<40x48xf32> {llvm.noalias})
 func.func private @matmul(%a: tensor<40x64xf32>, %b: tensor<64x48xf32>) -> tensor<40x48xf32> attributes {plan.kernel} {
@@ -49,14 +50,28 @@ func.func private @many_slices(%a: tensor<8192x16xf32>, %b: tensor<8192x20xf32>)
   return %0 : tensor<16x20xf32>
 }
 
-// Half precision: slices in the operands' type, products by the tensor cores.
+// Half precision: slices in the operands' type and order, products by the tensor cores, which ldmatrix feeds. Here both operands
+// lie along k; below, A lies along its rows: its slice is [k][row], and ldmatrix transposes.
 // CHECK-LABEL: func.func private @half_gpu
-// CHECK: gpu.launch {{.*}} workgroup(%{{.*}} : memref<32x40xbf16, 3>, %{{.*}} : memref<32x40xbf16, 3>)
+// CHECK: gpu.launch {{.*}} workgroup(%{{.*}} : memref<2x32x40xbf16, 3>, %{{.*}} : memref<2x32x40xbf16, 3>)
 // CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<2560xbf16>, vector<8xbf16>
-// CHECK-COUNT-4: nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 16>
+// CHECK-COUNT-2: nvvm.ldmatrix {{.*}} layout = #nvvm.mma_layout<row>, num = 4
+// CHECK-COUNT-2: nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 16>
+// CHECK-COUNT-2: nvvm.ldmatrix {{.*}} layout = #nvvm.mma_layout<row>, num = 4
+// CHECK-COUNT-2: nvvm.mma.sync {{.*}} shape = #nvvm.shape<m = 16, n = 8, k = 16>
 func.func private @half(%a: tensor<40x64xbf16>, %b: tensor<48x64xbf16>) -> tensor<40x48xbf16> attributes {plan.kernel} {
   %0 = nn.matmul %a, %b {transpose_b = true} : (tensor<40x64xbf16>, tensor<48x64xbf16>) -> tensor<40x48xbf16>
   return %0 : tensor<40x48xbf16>
+}
+
+// CHECK-LABEL: func.func private @half_along_rows_gpu
+// CHECK: gpu.launch blocks{{.*}} threads{{.*}} = %c256, {{.*}} workgroup(%{{.*}} : memref<2x32x136xbf16, 3>, %{{.*}} : memref<2x128x40xbf16, 3>)
+// CHECK: nvvm.ldmatrix {{.*}} layout = #nvvm.mma_layout<row>, num = 4
+// CHECK: nvvm.ldmatrix {{.*}} layout = #nvvm.mma_layout<col>, num = 4
+// CHECK: gmc.resident_blocks = 2
+func.func private @half_along_rows(%a: tensor<64x2048xbf16>, %b: tensor<1024x64xbf16>) -> tensor<2048x1024xbf16> attributes {plan.kernel} {
+  %0 = nn.matmul %a, %b {transpose_a = true, transpose_b = true} : (tensor<64x2048xbf16>, tensor<1024x64xbf16>) -> tensor<2048x1024xbf16>
+  return %0 : tensor<2048x1024xbf16>
 }
 
 // A convolution's weights are brought to the order of k, taps and then channels, in a workspace: a thread reads eight of them at once
