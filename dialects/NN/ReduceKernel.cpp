@@ -31,7 +31,7 @@ constexpr int64_t partElements = 4096;
 constexpr int64_t blockColumns = 256;
 /// The same for a GPU, whose iterations are threads: enough of them to keep its memory busy, each with rows to add, and parts that the
 /// combining nest adds one after the other.
-constexpr int64_t enoughThreads = 32768, gpuPartRows = 32, gpuParts = 128;
+constexpr int64_t enoughThreads = 131072, gpuPartRows = 32, gpuParts = 128;
 /// Groups of threads that are enough, and elements that each should have at least.
 constexpr int64_t enoughGroups = 1024, groupElements = 8192;
 /// Rows that the column form adds between a load and a store of its accumulators.
