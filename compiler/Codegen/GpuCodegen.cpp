@@ -29,6 +29,8 @@ using namespace llvm;
 namespace gmc {
 
 static constexpr int64_t kThreadsPerBlock = 256;
+/// Every GPU has as many processors.
+static constexpr int64_t kFewBlocks = 8;
 static constexpr uint64_t kOperandAlignment = 16;
 
 static Error failure(const Twine &message) { return createStringError(message.str()); }
@@ -85,9 +87,9 @@ static Function *formKernel(Module &module, const GpuLaunch &launch) {
   }
   kernel->addFnAttr("nvvm.maxntid", std::to_string(threadsOf(launch)));
   // What a cooperative nest keeps in registers it counts on: ptxas spills some for more blocks on a processor, unless told that
-  // fewer will do.
-  if (launch.threads)
-    kernel->addFnAttr("nvvm.minctasm", std::to_string(launch.resident));
+  // fewer will do. Few blocks get a processor each.
+  if (launch.threads || blocksOf(launch) <= kFewBlocks)
+    kernel->addFnAttr("nvvm.minctasm", std::to_string(launch.threads ? launch.resident : 1));
   return kernel;
 }
 

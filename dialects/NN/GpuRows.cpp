@@ -12,8 +12,8 @@ namespace gmc::nn {
 
 namespace {
 
-/// Bytes that a thread keeps of an operand, at most.
-constexpr int64_t keptBytes = 64;
+/// Bytes that a thread keeps of an operand, at most, and elements that a block keeps: what halves are computed in takes 4 bytes.
+constexpr int64_t keptBytes = 64, keptElements = keptBytes / 4 * GpuBlock::maxThreads;
 /// Threads of a block whose warps have rows of their own.
 constexpr int64_t blockThreads = 128;
 
@@ -158,7 +158,7 @@ void GpuRow::over(OpBuilder &b, Location loc, SmallVectorImpl<Value> &accumulato
                   function_ref<void(OpBuilder &, Location, Chunk &, SmallVectorImpl<Value> &)> body) {
   int64_t sharing = threads(layout).first, chunks = chunksOf(layout) * layout.pieces,
           slots = llvm::divideCeil(chunks, sharing);
-  if (slots <= keptChunks(layout)) {
+  if (slots <= keptChunks(layout) && layout.size * layout.pieces <= keptElements) {
     for (int64_t slot = 0; slot < slots; ++slot) {
       if (slot == static_cast<int64_t>(kept.size())) {
         Value number = kb::add(b, loc, lane, kb::idx(b, loc, slot * sharing));

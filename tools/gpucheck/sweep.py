@@ -1,5 +1,5 @@
 """Models to kernels to what ptxas says of them, with a memory across runs (tools/ptx-sweep)."""
-import hashlib, json, re, subprocess, threading, time
+import hashlib, json, re, signal, subprocess, threading, time
 from . import ptx
 
 
@@ -90,6 +90,8 @@ class Sweep:
         start = time.monotonic()
         output = self.work / f"{digest(model, precision, archs)}.ptx"
         done = self.compile(model, output, "--target=cuda", "--emit=ptx", f"--arch={','.join(archs)}", f"--precision={precision}")
+        if done.returncode in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGKILL):
+            raise Skip(f"gmc was ended while it compiled {model}")
         if done.returncode:
             text = done.stderr.strip() or done.stdout.strip()
             if "libdevice" in text:
