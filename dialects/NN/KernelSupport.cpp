@@ -137,12 +137,12 @@ void storeTotal(KernelBuilder &kernel, unsigned i, int64_t count) {
   Type type = kernel.resultElementType(i);
   if (kernel.target() == KernelTarget::Gpu && count > 1) {
     // What is too much for one block, blocks first add in segments, each into the place of its segment's first number. A thread each takes those.
-    constexpr int64_t largest = 32768, segments = 256;
+    constexpr int64_t largest = 32768, segments = 256, shortest = 4096;
     if (count <= largest)
       return emitSegmentSums(kernel, i, count, count, [&](OpBuilder &b, Location l, Value sum, Value first) {
         kernel.store(b, l, convert(Scalar(b, l, sum), type).value(), i, first);
       });
-    int64_t size = llvm::alignTo(llvm::divideCeil(count, segments), 16);
+    int64_t size = std::max<int64_t>(llvm::alignTo(llvm::divideCeil(count, segments), 16), shortest);
     emitSegmentSums(kernel, i, count, size, [&](OpBuilder &b, Location l, Value sum, Value first) {
       storeWorkspace(b, l, convert(Scalar(b, l, sum), type).value(), kernel.workspace(b, i, {count}, type), first);
     });
@@ -226,6 +226,11 @@ Value softmaxMax(KernelBuilder &kernel, OpBuilder &b, Location loc, ArrayRef<Val
     Value index = kb::linearize(b, loc, row, shape.drop_back());
     return contiguousMax(b, loc, buffer, kb::mul(b, loc, index, kb::idx(b, loc, classes)), classes, type);
   }
+  if (kernel.target() == KernelTarget::Gpu) // one instruction, which takes the other operand for a NaN
+    return KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, classes), kb::constant(b, loc, type, -std::numeric_limits<double>::infinity()),
+                               [&](OpBuilder &b, Location l, Value c, Value acc) -> Value {
+                                 return arith::MaxNumFOp::create(b, l, acc, loadAlong(kernel, b, l, 0, row, axis, c, type).value());
+                               });
   // As integers: a maximum of floats that heeds NaNs is several instructions, one after the other in each iteration.
   Type bits = b.getIntegerType(type.getIntOrFloatBitWidth());
   auto key = [&](OpBuilder &b, Location l, Value x) {

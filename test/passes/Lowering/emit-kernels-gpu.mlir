@@ -205,10 +205,10 @@ func.func private @transpose_odd(%x: tensor<4x197x64xbf16>) -> tensor<4x64x197xb
   return %0 : tensor<4x64x197xbf16>
 }
 
-// A total of many numbers: segments of them by 256 blocks, then what those made, a thread each.
+// A total of many numbers: segments of 4096 of them by a block each, then what those made, a thread each.
 // CHECK-LABEL: func.func private @count_correct_gpu
 // CHECK: scf.parallel {{.*}} to (%c2{{.*}}, %c256, %c256)
-// CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c256, {{.*}}) threads({{.*}}) in (%{{.*}} = %c128, {{.*}})
+// CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c32, {{.*}}) threads({{.*}}) in (%{{.*}} = %c256, {{.*}})
 // CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<131072xf32>, vector<4xf32>
 // CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c1, {{.*}}) threads({{.*}}) in (%{{.*}} = %c256, {{.*}})
 func.func private @count_correct(%x: tensor<2x3x256x256xf32>, %l: tensor<2x256x256xi64>) -> tensor<1xf32> attributes {plan.kernel} {
