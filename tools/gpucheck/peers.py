@@ -52,7 +52,7 @@ def resnet(blocks, bottleneck):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inner, 1000))
 
 
-def gpt2(vocabulary, length, width, heads, depth):
+def gpt2(vocabulary, length, width, heads, depth, dropout):
     import torch
     from torch import nn
     import torch.nn.functional as F
@@ -63,22 +63,24 @@ def gpt2(vocabulary, length, width, heads, depth):
             self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
             self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
             self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+            self.drop = nn.Dropout(dropout)
 
         def forward(self, x):
             b, t, _ = x.shape
             q, k, v = (part.view(b, t, heads, width // heads).transpose(1, 2) for part in self.qkv(self.norm1(x)).split(width, 2))
-            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + self.out(attended.transpose(1, 2).reshape(b, t, width))
-            return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
+            x = x + self.drop(self.out(attended.transpose(1, 2).reshape(b, t, width)))
+            return x + self.drop(self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh")))
 
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
             self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
+            self.drop = nn.Dropout(dropout)
             self.layers, self.norm = nn.Sequential(*(Layer() for _ in range(depth))), nn.LayerNorm(width)
 
         def forward(self, ids):
-            x = self.tokens(ids) + self.positions.weight[:ids.shape[1]]
+            x = self.drop(self.tokens(ids) + self.positions.weight[:ids.shape[1]])
             return F.linear(self.norm(self.layers(x)), self.tokens.weight).flatten(0, 1)
 
     return Model()
@@ -88,8 +90,8 @@ NETWORKS = {  # maker, shape of a sample, classes or vocabulary
     "lenet5": (lenet5, (1, 28, 28), 10),
     "resnet18": (lambda: resnet((2, 2, 2, 2), False), (3, 224, 224), 1000),
     "resnet50": (lambda: resnet((3, 4, 6, 3), True), (3, 224, 224), 1000),
-    "gpt2_tiny": (lambda: gpt2(512, 64, 64, 4, 2), (64,), 512),
-    "gpt2_124m": (lambda: gpt2(50257, 1024, 768, 12, 12), (1024,), 50257)}
+    "gpt2_tiny": (lambda: gpt2(512, 64, 64, 4, 2, 0.0), (64,), 512),
+    "gpt2_124m": (lambda: gpt2(50257, 1024, 768, 12, 12, 0.1), (1024,), 50257)}
 
 
 def main(name, precision, mode, batch, device="cuda", steps=30):
