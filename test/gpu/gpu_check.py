@@ -49,6 +49,11 @@ check(len(parts["ladder"]["gpt2_tiny"]["rungs"]) == 2, "ladder: two budgets")
 check(set(parts["ladder"]["reserve"]) == {"context", "code", "local", "graphs"}, "ladder: the reserve by part")
 check("skipped" in parts["sanitizer"], "sanitizer: skipped, and said so")
 
+page = work / "page.md"
+done = gpu_check("--page", str(page), *(str(path) for path in (work / "right").glob("*.json")))
+text = page.read_text() if done.returncode == 0 else ""
+check("6 trajectories of five steps" in text and "| GPT-2 tiny |" in text and "at all budgets for 1 of 1 networks" in text, "the page of the results")
+
 weights = work / "kit" / "run" / "kit" / "weights" / "lenet5.safetensors"
 data = bytearray(weights.read_bytes())
 size = struct.unpack_from("<Q", data)[0]

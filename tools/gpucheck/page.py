@@ -20,7 +20,7 @@ def numerics(report):
     steps = [found["sums"] for found in networks(parts.get("kernels", {})).values() if found.get("sums")]
     if steps:
         yield (f"* Step by step from the same arena: {sum(s['failed'] for s in steps)} of {sum(s['steps'] for s in steps)} steps differ, in "
-               f"{len(steps)} programs; {sum(s['rounded'] for s in steps)} bf16 values rounded to a neighbour; otherwise at most "
+               f"{len(steps)} programs; {sum(s.get('rounded', 0) for s in steps)} bf16 values rounded to a neighbour; otherwise at most "
                f"{max(s['worst'] for s in steps):.1e} of a step's root mean square.")
     found = networks(parts.get("reference", {})).values()
     runs = [run for one in found for run in one["trajectories"].values()]
@@ -41,18 +41,20 @@ def equal_weights(report):
 
 
 def memory(report):
+    planned = lambda found: f"{megabytes(found['planned'])} | " if "planned" in found else "- | "
+    ratio = lambda found: f"{found['planned_of_used']:.3f}" if "planned_of_used" in found else "-"
     yield "| network | budget | planned: arena + reserve | NVML | planned / NVML |"
     yield "|---|---|---|---|---|"
     for name, found in networks(report["parts"].get("ladder", {})).items():
         for rung in found.get("rungs", []):
             if "memory" in rung:
-                yield (f"| {NAMES.get(name, name)} | {megabytes(rung['budget'])} | {megabytes(rung['planned'])} | "
-                       f"{megabytes(rung['memory']['used'])} | {rung['planned_of_used']:.3f} |")
+                yield (f"| {NAMES.get(name, name)} | {megabytes(rung['budget'])} | {planned(rung)}"
+                       f"{megabytes(rung['memory']['used'])} | {ratio(rung)} |")
     for tag, found in networks(report["parts"].get("speed", {})).items():
         if "memory" in found:
             name, precision = tag.rsplit("-", 1)
-            yield (f"| {NAMES.get(name, name)}, batch {found['batch']}, {precision} | | {megabytes(found['planned'])} | "
-                   f"{megabytes(found['memory']['used'])} | {found['planned_of_used']:.3f} |")
+            yield (f"| {NAMES.get(name, name)}, batch {found['batch']}, {precision} | | {planned(found)}"
+                   f"{megabytes(found['memory']['used'])} | {ratio(found)} |")
 
 
 def speed(report):
@@ -65,7 +67,7 @@ def speed(report):
         peers = [found.get("torch_eager_ms"), found.get("torch_compiled_ms")]
         time = lambda ms: f"{ms:.2f} ms" if isinstance(ms, float) else "-"
         ratio = lambda ms: f"{found['step_ms'] / ms:.2f}" if isinstance(ms, float) else "-"
-        yield (f"| {NAMES.get(name, name)} | {found['batch']} | {precision} | {time(found['step_ms'])} | {time(found['predicted_ms'])} | "
+        yield (f"| {NAMES.get(name, name)} | {found['batch']} | {precision} | {time(found['step_ms'])} | {time(found.get('predicted_ms'))} | "
                f"{' | '.join(map(time, peers))} | {' | '.join(map(ratio, peers))} |")
 
 
@@ -79,20 +81,30 @@ def short_of_peers(report):
             yield f"* {NAMES.get(name, name)}, {precision}: {found['step_ms'] / min(peers):.2f} of the faster one's time. {top}."
 
 
-def write_page(source, target):
+def one_run(source):
     report = json.loads(source.read_text())
     reserve = report["parts"].get("ladder", {}).get("reserve", {})
-    lines = ["# On a GPU", "",
-             f"`tools/gpu-check` on one {report['device']} ({report['memory']}, driver {report['driver']}), {report['date'][:10]}, commit "
-             f"{report['commit'][:7]}; all of it in [{source.name}]({source.name}). {len(report['failures'])} checks failed.", "",
-             *(f"    {failure[:160]}" for failure in report["failures"]), *([""] if report["failures"] else []),
-             "## Numerics", "", *numerics(report), "", "## Memory", "",
-             "Used is what NVML says the process holds. "
+    yield f"## {report['device']}, {report['date'][:10]}, commit {report['commit'][:7]}"
+    yield ""
+    yield (f"{report['memory']}, driver {report['driver']}; all of it in [{source.name}]({source.name}). {report.get('note', '')} "
+           f"{len(report['failures'])} checks failed{':' if report['failures'] else '.'}")
+    if report["failures"]:
+        yield ""
+        yield from (f"    {' '.join(failure.split())[:150]}" for failure in report["failures"])
+    for title, text, rows in (
+            ("Numerics", "", numerics(report)),
+            ("Memory", "NVML: what the process holds. "
              + (f"Of the reserve, the context took {megabytes(reserve['context'])}, code {megabytes(reserve['code'])}, graphs "
-                f"{megabytes(reserve['graphs'])}. " if reserve else "")
-             + equal_weights(report), "", *memory(report), "",
-             "## Speed", "",
-             "Medians of whole steps with input, plain SGD, in the same run; PyTorch in channels_last, with autocast for bf16, without TF32 in fp32.", "",
-             *speed(report), "", "Slower than PyTorch, with the ops that take the time (a traced step, in which each waits for the one before):",
-             "", *short_of_peers(report)]
-    target.write_text("\n".join(lines) + "\n")
+                f"{megabytes(reserve['graphs'])}. " if reserve else "") + equal_weights(report), memory(report)),
+            ("Speed", "Medians of whole steps with input, plain SGD; PyTorch in the same run, in channels_last, with autocast for bf16, without "
+             "TF32 in fp32.", speed(report)),
+            ("Slower than PyTorch", "With the ops that take the time (of a traced step, in which each waits for the one before).",
+             short_of_peers(report))):
+        rows = list(rows)
+        if sum(not row.startswith("|--") for row in rows) > rows[:1][0].startswith("|") if rows else False:
+            yield from ("", f"### {title}", "", *([text, ""] if text else []), *rows)
+
+
+def write_page(target, sources):
+    target.write_text("\n".join(["# On a GPU", "", "`tools/gpu-check`, and `tools/gpu-check --page` of its results.", "",
+                                 *(line for source in sources for line in [*one_run(source), ""])]).rstrip() + "\n")
