@@ -105,7 +105,7 @@ Difference compare(const std::vector<uint32_t> &before, const std::vector<uint32
     if (std::isnan(a) && std::isnan(b))
       continue;
     double apart = isNumber(sim[i]) && isNumber(gpu[i]) ? relative(a, b) : INFINITY;
-    if (halfType) {
+    if (halfType && !(apart <= tolerance)) {
       double pair = 0;
       bool rounded = false;
       for (int shift : {0, 16}) {
