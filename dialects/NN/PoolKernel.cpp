@@ -177,6 +177,22 @@ void MaxPoolIndicesOp::emitKernel(KernelBuilder &kernel) {
   });
 }
 
+/// For an element of x at `ivs` (image, channel, positions), add(at, sum) of one window after the other that reads it.
+static Value sumOfWindows(OpBuilder &b, Location loc, const Window &w, ValueRange ivs, ArrayRef<int64_t> out, Type sumType,
+                          function_ref<Value(OpBuilder &, Location, ValueRange, Value)> add) {
+  return KernelBuilder::foldNest(
+      b, loc, fullBounds(b, loc, w.kernel), kb::constant(b, loc, sumType, 0), [&](OpBuilder &b, Location l, ValueRange k, Value acc) {
+        SmallVector<Value> at{ivs[0], ivs[1]};
+        Value inside;
+        for (size_t d = 0; d < w.rank(); ++d) {
+          auto [o, hit] = windowOutput(b, l, w, d, ivs[d + 2], k[d], out[d]);
+          at.push_back(o);
+          inside = inside ? Value(arith::AndIOp::create(b, l, inside, hit)) : hit;
+        }
+        return kb::select(b, l, inside, [&](OpBuilder &b, Location l) { return add(b, l, at, acc); }, acc);
+      });
+}
+
 void MaxPoolGradOp::emitKernel(KernelBuilder &kernel) {
   Window w = windowOf(*this);
   if (emitGpuMaxPoolGrad(kernel, w))
@@ -216,27 +232,13 @@ void MaxPoolGradOp::emitKernel(KernelBuilder &kernel) {
   kernel.parallel(x, [&](OpBuilder &b, Location loc, ValueRange ivs) {
     auto load = planeOf(kernel, ivs[0], ivs[1]);
     Value self = kb::linearize(b, loc, ivs.drop_front(2), in);
-    Value sum = KernelBuilder::foldNest(b, loc, fullBounds(b, loc, w.kernel), kb::constant(b, loc, sumType, 0),
-                                        [&](OpBuilder &b, Location l, ValueRange k, Value acc) {
-                                          SmallVector<Value> at{ivs[0], ivs[1]};
-                                          Value inside;
-                                          for (size_t d = 0; d < w.rank(); ++d) {
-                                            auto [o, hit] = windowOutput(b, l, w, d, ivs[d + 2], k[d], out[d]);
-                                            at.push_back(o);
-                                            inside = inside ? Value(arith::AndIOp::create(b, l, inside, hit)) : hit;
-                                          }
-                                          return kb::select(
-                                              b, l, inside,
-                                              [&](OpBuilder &b, Location l) {
-                                                Value position = windowMax(b, l, w, {in, load}, type, ValueRange(at).drop_front(2), false).second;
-                                                Value mine = arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq,
-                                                                                   position, self);
-                                                Value g = convertTo(b, l, kernel.load(b, l, 1, at), sumType);
-                                                Value with = kb::add(b, l, acc, g);
-                                                return Value(arith::SelectOp::create(b, l, mine, with, acc));
-                                              },
-                                              acc);
-                                        });
+    Value sum = sumOfWindows(b, loc, w, ivs, out, sumType, [&](OpBuilder &b, Location l, ValueRange at, Value acc) {
+      Value position = windowMax(b, l, w, {in, load}, type, at.drop_front(2), false).second;
+      Value mine = arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, position, self);
+      Value g = convertTo(b, l, kernel.load(b, l, 1, at), sumType);
+      Value with = kb::add(b, l, acc, g);
+      return Value(arith::SelectOp::create(b, l, mine, with, acc));
+    });
     kernel.store(b, loc, convertTo(b, loc, sum, type), 0, ivs);
   });
 }
@@ -258,25 +260,11 @@ void AvgPoolGradOp::emitKernel(KernelBuilder &kernel) {
   Type type = kernel.resultElementType(0), sumType = computeType(type);
   ArrayRef<int64_t> in = getInput(), out = shapeOf(getDy()).drop_front(2);
   kernel.parallel(kernel.resultShape(0), [&](OpBuilder &b, Location loc, ValueRange ivs) {
-    Value sum = KernelBuilder::foldNest(b, loc, fullBounds(b, loc, w.kernel), kb::constant(b, loc, sumType, 0),
-                                        [&](OpBuilder &b, Location l, ValueRange k, Value acc) {
-                                          SmallVector<Value> at{ivs[0], ivs[1]};
-                                          Value inside;
-                                          for (size_t d = 0; d < w.rank(); ++d) {
-                                            auto [o, hit] = windowOutput(b, l, w, d, ivs[d + 2], k[d], out[d]);
-                                            at.push_back(o);
-                                            inside = inside ? Value(arith::AndIOp::create(b, l, inside, hit)) : hit;
-                                          }
-                                          return kb::select(
-                                              b, l, inside,
-                                              [&](OpBuilder &b, Location l) {
-                                                Value count = windowCount(b, l, w, ValueRange(at).drop_front(2), in,
-                                                                          getCountIncludePad(), sumType);
-                                                Value g = convertTo(b, l, kernel.load(b, l, 0, at), sumType);
-                                                return kb::add(b, l, acc, kb::div(b, l, g, count));
-                                              },
-                                              acc);
-                                        });
+    Value sum = sumOfWindows(b, loc, w, ivs, out, sumType, [&](OpBuilder &b, Location l, ValueRange at, Value acc) {
+      Value count = windowCount(b, l, w, at.drop_front(2), in, getCountIncludePad(), sumType);
+      Value g = convertTo(b, l, kernel.load(b, l, 0, at), sumType);
+      return kb::add(b, l, acc, kb::div(b, l, g, count));
+    });
     kernel.store(b, loc, convertTo(b, loc, sum, type), 0, ivs);
   });
 }
