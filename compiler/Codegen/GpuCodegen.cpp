@@ -5,13 +5,16 @@
 #include "compiler/Codegen/LowerKernels.h"
 #include "compiler/Codegen/LowerMma.h"
 #include "compiler/Codegen/ModelTables.h"
+#include "compiler/Codegen/RegisterPressure.h"
 #include "compiler/Codegen/SimKernels.h"
 #include "gmc/DeviceImage.h"
 #include "passes/Lowering/DivideGpuKernels.h"
 #include "passes/Lowering/EmitKernels.h"
 #include "passes/Lowering/WidenGpuNests.h"
 #include "llvm/ADT/StringSet.h"
+#include "llvm/Analysis/LoopInfo.h"
 #include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/IR/Dominators.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/IntrinsicInst.h"
@@ -244,6 +247,36 @@ static void fuseMultiplyAdds(Module &module) {
         call->setCalledFunction(Intrinsic::getOrInsertDeclaration(&module, Intrinsic::fma, {call->getType()}));
 }
 
+/// Loops that wait for the other threads stay loops: unrolled, all their loads are moved up to where the first one is, and their
+/// values take registers that there are not.
+static void keepLoopsWithBarriers(Module &module) {
+  LLVMContext &context = module.getContext();
+  MDNode *disable = MDNode::get(context, MDString::get(context, "llvm.loop.unroll.disable"));
+  for (Function &f : module) {
+    if (f.isDeclaration())
+      continue;
+    DominatorTree dominators(f);
+    LoopInfo loops(dominators);
+    for (Loop *loop : loops.getLoopsInPreorder()) {
+      auto waits = [](Instruction &i) {
+        auto *call = dyn_cast<IntrinsicInst>(&i);
+        return call && call->getIntrinsicID() == Intrinsic::nvvm_barrier_cta_sync_aligned_all;
+      };
+      if (llvm::any_of(loop->blocks(), [&](BasicBlock *block) { return llvm::any_of(*block, waits); }))
+        loop->setLoopID(makePostTransformationMetadata(context, loop->getLoopID(), {}, {disable}));
+    }
+  }
+}
+
+/// What ptxas takes where it is told nothing of blocks on a processor, and values ask for more: 32, 40 or 64 registers, and memory for
+/// the rest. Told that two blocks will do, it finds the registers.
+static void limitBlocksForRegisters(Module &module) {
+  static constexpr unsigned kUnhintedRegisters = 32;
+  for (Function &f : module)
+    if (f.getCallingConv() == CallingConv::PTX_Kernel && !f.hasFnAttribute("nvvm.minctasm") && registerPressure(f) > kUnhintedRegisters)
+      f.addFnAttr("nvvm.minctasm", "2");
+}
+
 /// PTX of `kernels` for one architecture, ending with a zero byte. `llvmText` (optional) receives the optimized IR.
 static Expected<std::string> emitPtx(const Module &kernels, uint32_t sm, const std::string &libdevice,
                                      std::unique_ptr<MemoryBuffer> *llvmText) {
@@ -281,7 +314,9 @@ static Expected<std::string> emitPtx(const Module &kernels, uint32_t sm, const s
   useLibdevice(*module);
   if (Error error = linkLibdevice(*module, libdevice))
     return std::move(error);
+  keepLoopsWithBarriers(*module);
   optimizeModule(*module, *machine, 3);
+  limitBlocksForRegisters(*module);
   if (SmallVector<std::string> left = undefinedFunctions(*module); !left.empty())
     return failure("undefined in the device code: " + join(left, ", "));
   if (llvmText)

@@ -22,61 +22,10 @@ namespace gmc::nn {
 
 //===- Shared with the weight gradient ------------------------------------------------------------------===//
 
-SmallVector<Value> Ints::delinearize(Value x, ArrayRef<int64_t> shape) const {
-  SmallVector<Value> at(shape.size());
-  for (size_t d = shape.size(); d-- > 0;) {
-    at[d] = d ? b.createOrFold<arith::RemUIOp>(loc, x, constant(shape[d])) : x;
-    if (d)
-      x = b.createOrFold<arith::DivUIOp>(loc, x, constant(shape[d]));
-  }
-  return at;
-}
-
-Value Ints::linearize(ArrayRef<Value> at, ArrayRef<int64_t> shape) const {
-  Value linear = constant(0);
-  for (auto [i, size] : llvm::zip_equal(at, shape))
-    linear = affine(linear, size, i);
-  return linear;
-}
-
 SmallVector<int64_t> prepend(std::initializer_list<int64_t> first, ArrayRef<int64_t> rest) {
   SmallVector<int64_t> all(first);
   llvm::append_range(all, rest);
   return all;
-}
-
-Value both(OpBuilder &b, Location loc, Value x, Value y) {
-  return x && y ? Value(arith::AndIOp::create(b, loc, x, y)) : x ? x : y;
-}
-
-Value orZero(OpBuilder &b, Location loc, Value inside, Value value) {
-  if (!inside)
-    return value;
-  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
-  return arith::SelectOp::create(b, loc, inside, value, zero);
-}
-
-Value concatenate(OpBuilder &b, Location loc, ArrayRef<Value> parts) {
-  if (parts.size() == 1)
-    return parts[0];
-  if (!isa<VectorType>(parts[0].getType()))
-    return vector::FromElementsOp::create(b, loc, VectorType::get({int64_t(parts.size())}, parts[0].getType()), parts);
-  // Pairs of vectors, a power of two of them: taken apart into elements, they would be read one by one.
-  Value left = concatenate(b, loc, parts.take_front(parts.size() / 2));
-  Value right = concatenate(b, loc, parts.drop_front(parts.size() / 2));
-  return vector::ShuffleOp::create(b, loc, left, right, llvm::to_vector(llvm::seq<int64_t>(0, widthOf(left) + widthOf(right))));
-}
-
-Value zeroFrom(OpBuilder &b, Location loc, int64_t from, Value inside, Value value) {
-  int64_t width = widthOf(value);
-  if (!inside || from == 0)
-    return orZero(b, loc, inside, value);
-  SmallVector<int64_t> mask;
-  for (int64_t i = 0; i < width; ++i)
-    mask.push_back(i < from ? i : width + i);
-  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
-  Value cut = vector::ShuffleOp::create(b, loc, value, zero, mask);
-  return arith::SelectOp::create(b, loc, inside, value, cut);
 }
 
 bool gpuConvTiles(const ConvShape &s) {

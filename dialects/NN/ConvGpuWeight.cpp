@@ -10,7 +10,6 @@
 #include "dialects/NN/ConvGpu.h"
 #include "dialects/NN/Fold.h"
 #include "dialects/NN/KernelSupport.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/Support/MathExtras.h"
@@ -71,59 +70,6 @@ void emitWeightGradSums(KernelBuilder &kernel, const ConvShape &s) {
   });
 }
 
-/// Neighbours of 2 bytes at any place of a buffer, as 32-bit pairs: put together from pairs that are aligned, which takes fewer reads than
-/// the elements do.
-struct UnalignedPairs {
-  int64_t width, total;  ///< elements at once and of the buffer, both even
-  int64_t before, after; ///< how far outside the buffer they may lie, where anything is read
-  Value full;            ///< null, or whether they are not a line's last, of which the first `rest` are of use
-  int64_t rest;
-
-  static bool reads(Type element, int64_t width, int64_t total) {
-    return elementBytes(element) == 2 && width % 2 == 0 && total % 2 == 0;
-  }
-  SmallVector<Value> read(OpBuilder &b, Location loc, Value buffer, Value place) const;
-};
-
-SmallVector<Value> UnalignedPairs::read(OpBuilder &b, Location loc, Value buffer, Value place) const {
-  Ints ints{b, loc};
-  Type element = cast<MemRefType>(buffer.getType()).getElementType();
-  Value odd = b.createOrFold<arith::AndIOp>(loc, place, ints.constant(1)), first = arith::SubIOp::create(b, loc, place, odd);
-  Value bits = arith::MulIOp::create(b, loc, odd, ints.constant(16));
-  int64_t lowest = -before - before % 2, highest = std::max<int64_t>(0, total + after - width) / 2 * 2;
-  int64_t highestFull = std::max<int64_t>(0, highest - width); // another `width` follows in the line
-  bool mayRest = full && total >= width + 2; // the start of the buffer will do for what is of no use
-  Value useful = mayRest ? Value(arith::SelectOp::create(b, loc, full, first, ints.constant(0))) : first;
-  SmallVector<Value> pairs;
-  for (int64_t i = 0; i <= width; i += 2) {
-    bool past = mayRest && i > rest;
-    Value at = kb::add(b, loc, ints.toIndex(past ? useful : first), kb::idx(b, loc, i));
-    if (lowest + i < 0 || (past ? highestFull : highest) + i > total - 2) {
-      at = ints.add(past ? useful : first, ints.constant(i));
-      if (lowest + i < 0)
-        at = arith::MaxSIOp::create(b, loc, at, ints.constant(0));
-      if (highest + i > total - 2)
-        at = arith::MinSIOp::create(b, loc, at, ints.constant(total - 2));
-      at = ints.toIndex(at);
-    }
-    auto type = VectorType::get({2}, element);
-    Value pair = vector::LoadOp::create(b, loc, type, buffer, at, false, llvm::Align(4));
-    pair = vector::BitCastOp::create(b, loc, VectorType::get({1}, b.getI32Type()), pair);
-    pairs.push_back(vector::ExtractOp::create(b, loc, pair, 0));
-  }
-  for (int64_t i = 0; i < width / 2; ++i)
-    pairs[i] = LLVM::FshrOp::create(b, loc, pairs[i + 1], pairs[i], bits);
-  pairs.pop_back();
-  return pairs;
-}
-
-/// 32-bit pairs as a vector of `element`.
-Value elementsOf(OpBuilder &b, Location loc, ArrayRef<Value> pairs, Type element) {
-  int64_t count = pairs.size();
-  Value all = vector::FromElementsOp::create(b, loc, VectorType::get({count}, b.getI32Type()), pairs);
-  return vector::BitCastOp::create(b, loc, VectorType::get({2 * count}, element), all);
-}
-
 /// The product's sizes and operands. Per dimension of the window, the last one along the line.
 struct WeightGrad {
   Type element;
@@ -135,7 +81,12 @@ struct WeightGrad {
 
   int64_t line() const { return out.back(); }
   int64_t columns() const { return s.channelsPerGroup() * s.window.taps(); }
-  GemmTiling tiling() const { return {element, s.group, s.filtersPerGroup(), columns(), s.batch * lines * padded}; }
+  GemmTiling tiling() const {
+    GemmTiling tiling{element, s.group, s.filtersPerGroup(), columns(), s.batch * lines * padded};
+    if (strides.back() > 1) // every pixel has an address and a test of its own
+      tiling.resident = std::min<int64_t>(tiling.resident, 2);
+    return tiling;
+  }
   GpuGemm::Operand gradient(KernelBuilder &builder) const;
   GpuGemm::Operand input(KernelBuilder &builder) const;
   void store(KernelBuilder &builder, OpBuilder &b, Location loc, Value group, Value row, Value column, Value sum) const;
@@ -193,7 +144,7 @@ Value WeightGrad::readLine(OpBuilder &b, Location loc, Value buffer, Value full,
   int64_t total = numElements(cast<MemRefType>(buffer.getType()).getShape());
   if (part == 1 && UnalignedPairs::reads(element, width, total)) {
     UnalignedPairs pairs{width, total, 0, padded - line(), full, rest};
-    return zeroFrom(b, loc, rest, full, elementsOf(b, loc, pairs.read(b, loc, buffer, place), element));
+    return zeroFrom(b, loc, rest, full, elementsOf(b, loc, UnalignedPairs::join(b, loc, pairs.read(b, loc, buffer, place), place), element));
   }
   // Past the end, the first pixels of the buffer are read.
   Value more = rest ? Value(arith::SelectOp::create(b, loc, full, place, ints.constant(-rest))) : place;
@@ -225,7 +176,7 @@ Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full
     if (inside)
       place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
     UnalignedPairs read{width, total, std::max<int64_t>(0, pad), std::max<int64_t>(0, padded + reach - size), full, line() % width};
-    SmallVector<Value> pairs = read.read(b, loc, buffer, place);
+    SmallVector<Value> pairs = UnalignedPairs::join(b, loc, read.read(b, loc, buffer, place), place);
     for (int64_t i = 0; i < width; ++i)
       if (Value in = exists(i)) {
         Value other = arith::AndIOp::create(b, loc, pairs[i / 2], ints.constant(i % 2 ? 0xffff : -0x10000));
@@ -233,22 +184,26 @@ Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full
       }
     return orZero(b, loc, inside, elementsOf(b, loc, pairs, element));
   }
-  // In lines outside, those pixels are read that need no test: they are inside at the first tap of the first place of the buffer.
+  // What lies outside its line is read in the neighbouring one, or at the ends of the buffer, and is zero then.
   if (inside)
-    place = arith::SelectOp::create(b, loc, inside, place, ints.constant(-pad));
+    place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
+  int64_t lowest = std::min<int64_t>(0, -pad), highest = total - size + last * stride + reach;
   SmallVector<Value> values;
   for (int64_t i = 0; i < width; ++i) {
-    Value in = exists(i), linear;
-    if (in) {
-      in = both(b, loc, inside, in);
-      linear = arith::SelectOp::create(b, loc, in, ints.add(place, ints.constant(i * stride)), ints.constant(0));
-      linear = ints.toIndex(linear);
-    } else {
-      linear = kb::add(b, loc, ints.toIndex(place), kb::idx(b, loc, i * stride));
+    int64_t by = i * stride;
+    Value at = kb::add(b, loc, ints.toIndex(place), kb::idx(b, loc, by));
+    if (lowest + by < 0 || highest + by >= total) {
+      at = ints.add(place, ints.constant(by));
+      if (lowest + by < 0)
+        at = arith::MaxSIOp::create(b, loc, at, ints.constant(0));
+      if (highest + by >= total)
+        at = arith::MinSIOp::create(b, loc, at, ints.constant(total - 1));
+      at = ints.toIndex(at);
     }
-    values.push_back(orZero(b, loc, in, readWide(b, loc, buffer, linear, 1)));
+    Value in = exists(i);
+    values.push_back(orZero(b, loc, in ? both(b, loc, inside, in) : inside, readWide(b, loc, buffer, at, 1)));
   }
-  return orZero(b, loc, inside, concatenate(b, loc, values));
+  return concatenate(b, loc, values);
 }
 
 GpuGemm::Operand WeightGrad::gradient(KernelBuilder &builder) const {
@@ -295,14 +250,16 @@ void WeightGrad::store(KernelBuilder &builder, OpBuilder &b, Location loc, Value
   int64_t taps = s.window.taps();
   Value filter = kb::add(b, loc, kb::mul(b, loc, group, kb::idx(b, loc, s.filtersPerGroup())), row);
   SmallVector<Value> tap = kb::delinearize(b, loc, column, {taps, s.channelsPerGroup()});
-  Value linear = kb::linearize(b, loc, {filter, tap[1], tap[0]}, {s.filters, s.channelsPerGroup(), taps});
-  if (taps == 1 && widthOf(sum) > 1)
+  if (taps == 1 && widthOf(sum) > 1) {
+    Value linear = kb::linearize(b, loc, {filter, tap[1]}, {s.filters, s.channelsPerGroup()});
     return writeWide(b, loc, sum, flatten(b, loc, builder.resultBuffer(0)), linear);
+  }
+  SmallVector<Value> place = kb::delinearize(b, loc, tap[0], builder.resultShape(0).drop_front(2));
   for (int64_t i = 0; i < widthOf(sum); ++i) {
     Value value = widthOf(sum) == 1 ? sum : Value(vector::ExtractOp::create(b, loc, sum, i));
-    Value at = kb::add(b, loc, linear, kb::idx(b, loc, i * taps));
-    value = convertTo(b, loc, value, builder.resultElementType(0));
-    builder.store(b, loc, value, 0, kb::delinearize(b, loc, at, builder.resultShape(0)));
+    SmallVector<Value> at{filter, kb::add(b, loc, tap[1], kb::idx(b, loc, i))};
+    llvm::append_range(at, place);
+    builder.store(b, loc, convertTo(b, loc, value, builder.resultElementType(0)), 0, at);
   }
 }
 

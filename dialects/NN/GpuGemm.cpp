@@ -1,6 +1,7 @@
 //===- GpuGemm.cpp - products tiled through shared memory for the GPU -----------------------------------===//
 
 #include "dialects/NN/GpuGemm.h"
+#include "dialects/NN/GpuSupport.h"
 #include "dialects/NN/GpuTile.h"
 #include "dialects/NN/KernelSupport.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -117,8 +118,22 @@ struct Fetch {
   Value guard{};                   ///< null: every thread has something to bring in every round
 
   void place(OpBuilder &b, Location loc, const GpuBlock &block);
-  SmallVector<Value> read(OpBuilder &b, Location loc, Value first) const;
-  void put(OpBuilder &b, Location loc, const GpuTile &tile, Value stage, ValueRange values) const;
+  /// Reads this thread's part of the slice that starts at k = `first`, of which a partial one has only what depth leaves of it.
+  SmallVector<Value> read(OpBuilder &b, Location loc, Value first, bool partial) const;
+  /// Puts into shared memory what was read of it, and zeros behind that of a partial one, as far as it is multiplied.
+  void put(OpBuilder &b, Location loc, const GpuTile &tile, Value stage, Value first, bool partial, ValueRange read) const;
+
+private:
+  int64_t present(bool partial) const { return partial ? depth % tileDepth : tileDepth; }
+  /// The last position along a dimension of `size` at which elements may be read.
+  int64_t lastPosition(int64_t size, bool along) const {
+    return !along ? size - 1 : operand.ragged ? (size - 1) / operand.width * operand.width : size - operand.width;
+  }
+  /// Rounds that have anything to read: later ones are further in k.
+  size_t rounds(bool partial) const {
+    return llvm::count_if(further, [&](int64_t by) { return by < present(partial); });
+  }
+  GpuGemm::Place at(OpBuilder &b, Location loc, Value first, bool partial, size_t round) const;
 };
 
 /// Which part of a slice is this thread's: neighbouring threads read neighbouring memory. Sizes are powers of two.
@@ -143,36 +158,45 @@ void Fetch::place(OpBuilder &b, Location loc, const GpuBlock &block) {
     guard = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, block.thread(), kb::idx(b, loc, total));
 }
 
-/// Reads this thread's part of the slice that starts at k = `first`. Past the last row or column anything existing will do: such
-/// sums are not stored. Past the last k both operands are zero.
-SmallVector<Value> Fetch::read(OpBuilder &b, Location loc, Value first) const {
-  SmallVector<Value> values;
-  auto clamped = [&](Value v, int64_t limit, bool along) {
-    return b.createOrFold<arith::MinUIOp>(loc, v, kb::idx(b, loc, limit - (along ? operand.width : 1)));
+/// Where a round reads. Past the last row or column anything existing will do: such sums are not stored.
+GpuGemm::Place Fetch::at(OpBuilder &b, Location loc, Value first, bool partial, size_t round) const {
+  GpuGemm::Place at{batch, kb::add(b, loc, firstOuter, outer[round]), first, offset, further[round]};
+  auto clamped = [&](Value v, int64_t size, bool along) {
+    return b.createOrFold<arith::MinUIOp>(loc, v, kb::idx(b, loc, lastPosition(size, along)));
   };
-  for (auto [o, by] : llvm::zip(outer, further)) {
-    GpuGemm::Place at{batch, kb::add(b, loc, firstOuter, o), first, offset, by};
-    Value inside;
-    if (extent % tile || guard)
-      at.outer = clamped(at.outer, extent, !operand.alongDepth);
-    if (depth % tileDepth || guard) {
-      Value deep = at.k(b, loc);
-      if (depth % tileDepth)
-        inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, deep, kb::idx(b, loc, depth));
-      at.offset = kb::sub(b, loc, clamped(deep, depth, operand.alongDepth), first);
-      at.further = 0;
-    }
-    Value value = operand.read(b, loc, at);
-    if (inside) {
-      Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
-      value = arith::SelectOp::create(b, loc, inside, value, zero);
-    }
-    values.push_back(value);
+  if (extent % tile || guard)
+    at.outer = clamped(at.outer, extent, !operand.alongDepth);
+  if (partial || guard) {
+    at.offset = clamped(k[round], present(partial), operand.alongDepth);
+    at.further = 0;
   }
+  return at;
+}
+
+SmallVector<Value> Fetch::read(OpBuilder &b, Location loc, Value first, bool partial) const {
+  SmallVector<Value> values;
+  for (size_t round = 0; round < rounds(partial); ++round)
+    llvm::append_range(values, operand.read(b, loc, at(b, loc, first, partial, round)).values);
   return values;
 }
 
-void Fetch::put(OpBuilder &b, Location loc, const GpuTile &form, Value stage, ValueRange values) const {
+void Fetch::put(OpBuilder &b, Location loc, const GpuTile &form, Value stage, Value first, bool partial, ValueRange read) const {
+  size_t parts = read.size() / rounds(partial);
+  int64_t size = present(partial), width = operand.alongDepth ? operand.width : 1, rest = size % width;
+  bool zeros = size % form.depthStep() != 0;
+  auto below = [&](Value k, int64_t limit) -> Value {
+    return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, k, kb::idx(b, loc, limit));
+  };
+  SmallVector<Value> values;
+  for (size_t round = 0; round < rounds(partial); ++round) {
+    ValueRange brought = read.slice(round * parts, parts);
+    Value value = operand.join ? operand.join(b, loc, at(b, loc, first, partial, round), brought) : brought.front();
+    if (zeros && rest)
+      value = zeroFrom(b, loc, rest, below(k[round], size - rest), value);
+    values.push_back(zeros ? orZero(b, loc, below(k[round], size), value) : value);
+  }
+  for (size_t round = values.size(); zeros && round < k.size(); ++round)
+    values.push_back(arith::ConstantOp::create(b, loc, b.getZeroAttr(values.front().getType())));
   auto all = [&](OpBuilder &b, Location loc) {
     for (auto [at, deep, value] : llvm::zip(outer, k, values))
       form.put(b, loc, slice, stage, at, deep, value);
@@ -192,51 +216,77 @@ void emitTile(OpBuilder &b, Location loc, const GpuGemm &gemm, const GpuBlock &b
   left.place(b, loc, block);
   right.place(b, loc, block);
   form->place(b, loc);
-  auto readBoth = [&](OpBuilder &b, Location loc, Value first) {
-    SmallVector<Value> values = left.read(b, loc, first);
-    llvm::append_range(values, right.read(b, loc, first));
+  size_t brought = 0; // of what is read, by the left operand
+  auto readBoth = [&](OpBuilder &b, Location loc, Value first, bool partial) {
+    SmallVector<Value> values = left.read(b, loc, first, partial);
+    brought = values.size();
+    llvm::append_range(values, right.read(b, loc, first, partial));
     return values;
   };
+  // One barrier will do: who comes to the next one has used this stage, and only then is it written again.
+  auto putBoth = [&](OpBuilder &b, Location loc, Value stage, Value first, bool partial, ValueRange values) {
+    left.put(b, loc, *form, stage, first, partial, values.take_front(brought));
+    right.put(b, loc, *form, stage, first, partial, values.drop_front(brought));
+    block.barrier(b, loc);
+  };
+  auto multiply = [&](OpBuilder &b, Location loc, Value stage, ValueRange sums, int64_t depth) {
+    return form->multiply(b, loc, left.slice, right.slice, stage, sums, depth);
+  };
   SmallVector<Value> state = form->zeros(b, loc);
-  size_t sums = state.size(), brought = left.outer.size();
-  if (t.depth > 0) {
-    llvm::append_range(state, readBoth(b, loc, begin));
-    state.push_back(kb::idx(b, loc, 0));
+  size_t sums = state.size();
+  Value stage = kb::idx(b, loc, 0), wholeEnd = end;
+  int64_t rest = t.depth % t.tileDepth;
+  if (rest)
+    wholeEnd = b.createOrFold<arith::MinUIOp>(loc, end, kb::idx(b, loc, t.depth - rest));
+  if (t.depth >= t.tileDepth) {
+    // Where k is cut, the last part may have no whole slice: what is read here is not used then, and has to exist all the same.
+    Value lastWhole = kb::idx(b, loc, t.depth - rest - t.tileDepth);
+    Value first = t.slices > 1 && rest ? b.createOrFold<arith::MinUIOp>(loc, begin, lastWhole) : begin;
+    llvm::append_range(state, readBoth(b, loc, first, /*partial=*/false));
+    state.push_back(stage);
     Value step = kb::idx(b, loc, t.tileDepth);
-    auto loop = scf::ForOp::create(b, loc, begin, end, step, state, [&](OpBuilder &b, Location l, Value k, ValueRange state) {
+    auto loop = scf::ForOp::create(b, loc, begin, wholeEnd, step, state, [&](OpBuilder &b, Location l, Value k, ValueRange state) {
       ValueRange fetched = state.slice(sums, state.size() - sums - 1);
       Value stage = state.back();
-      left.put(b, l, *form, stage, fetched.take_front(brought));
-      right.put(b, l, *form, stage, fetched.drop_front(brought));
-      // One barrier will do: who comes to the next one has used this stage, and only then is it written again.
-      block.barrier(b, l);
+      putBoth(b, l, stage, k, /*partial=*/false, fetched);
       // The next slice is on its way while this one is used.
       Value next = kb::add(b, l, k, step);
-      Value more = arith::CmpIOp::create(b, l, arith::CmpIPredicate::ult, next, end);
+      Value more = arith::CmpIOp::create(b, l, arith::CmpIPredicate::ult, next, wholeEnd);
       auto coming = scf::IfOp::create(
-          b, l, more, [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, readBoth(b, l, next)); },
+          b, l, more, [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, readBoth(b, l, next, /*partial=*/false)); },
           [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, fetched); });
-      SmallVector<Value> after = form->multiply(b, l, left.slice, right.slice, stage, state.take_front(sums));
+      SmallVector<Value> after = multiply(b, l, stage, state.take_front(sums), t.tileDepth);
       llvm::append_range(after, coming.getResults());
       after.push_back(arith::SubIOp::create(b, l, kb::idx(b, l, 1), stage));
       scf::YieldOp::create(b, l, after);
     });
     state.assign(loop.result_begin(), loop.result_begin() + sums);
+    stage = loop.getResults().back();
+  }
+  // What is left of k has a place of its own: its tests would cost all slices registers.
+  if (rest) {
+    Value last = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, end, kb::idx(b, loc, t.depth));
+    auto more = scf::IfOp::create(
+        b, loc, last,
+        [&](OpBuilder &b, Location l) {
+          Value first = kb::idx(b, l, t.depth - rest);
+          putBoth(b, l, stage, first, /*partial=*/true, readBoth(b, l, first, /*partial=*/true));
+          scf::YieldOp::create(b, l, multiply(b, l, stage, state, rest));
+        },
+        [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, state); });
+    state.assign(more.result_begin(), more.result_end());
   }
   form->finish(b, loc, state, gemm.storeWidth, [&](OpBuilder &b, Location l, Value row, Value column, Value sum) {
     row = kb::add(b, l, row, left.firstOuter);
     column = kb::add(b, l, column, right.firstOuter);
-    Value exists;
-    auto require = [&](Value i, int64_t extent, int64_t tile) {
+    auto guarded = [&](OpBuilder &b, Location l, Value i, int64_t extent, int64_t tile, function_ref<void(OpBuilder &, Location)> body) {
       if (extent % tile == 0)
-        return;
-      Value in = arith::CmpIOp::create(b, l, arith::CmpIPredicate::ult, i, kb::idx(b, l, extent));
-      exists = exists ? Value(arith::AndIOp::create(b, l, exists, in)) : in;
+        return body(b, l);
+      kb::when(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::ult, i, kb::idx(b, l, extent)), body);
     };
-    require(row, t.rows, t.tileRows);
-    require(column, t.columns, t.tileColumns);
-    auto store = [&](OpBuilder &b, Location l) { finish(b, l, row, column, sum); };
-    exists ? kb::when(b, l, exists, store) : store(b, l);
+    guarded(b, l, column, t.columns, t.tileColumns, [&](OpBuilder &b, Location l) {
+      guarded(b, l, row, t.rows, t.tileRows, [&](OpBuilder &b, Location l) { finish(b, l, row, column, sum); });
+    });
   });
 }
 

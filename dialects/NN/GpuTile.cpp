@@ -61,15 +61,17 @@ public:
     return SmallVector<Value>(t.partRows * t.partColumns / 4, zero);
   }
 
-  SmallVector<Value> multiply(OpBuilder &b, Location loc, const GpuSlice &sliceA, const GpuSlice &sliceB, Value stage,
-                              ValueRange sums) const override {
+  int64_t depthStep() const override { return 1; }
+
+  SmallVector<Value> multiply(OpBuilder &b, Location loc, const GpuSlice &sliceA, const GpuSlice &sliceB, Value stage, ValueRange sums,
+                              int64_t depth) const override {
     auto four = VectorType::get({4}, b.getF32Type());
     SmallVector<Value> result(sums);
     auto load = [&](const GpuSlice &slice, int64_t k, Value first, int64_t i) -> Value {
       return vector::LoadOp::create(b, loc, four, slice.buffer,
                                     ValueRange{stage, kb::idx(b, loc, k), offset(b, loc, first, i)}, false, llvm::Align(16));
     };
-    for (int64_t k = 0; k < t.tileDepth; ++k) {
+    for (int64_t k = 0; k < depth; ++k) {
       SmallVector<Value> right;
       for (int64_t j = 0; j < t.partColumns; j += 4)
         right.push_back(load(sliceB, k, column, apart(j)));
@@ -157,10 +159,12 @@ public:
     return SmallVector<Value>(t.partRows / 16 * (t.partColumns / 8) * 4, kb::constant(b, loc, b.getF32Type(), 0));
   }
 
-  SmallVector<Value> multiply(OpBuilder &b, Location loc, const GpuSlice &sliceA, const GpuSlice &sliceB, Value stage,
-                              ValueRange sums) const override {
+  int64_t depthStep() const override { return 16; }
+
+  SmallVector<Value> multiply(OpBuilder &b, Location loc, const GpuSlice &sliceA, const GpuSlice &sliceB, Value stage, ValueRange sums,
+                              int64_t depth) const override {
     SmallVector<Value> result(sums);
-    for (int64_t k = 0; k < t.tileDepth; k += 16) {
+    for (int64_t k = 0; k < depth; k += depthStep()) {
       SmallVector<SmallVector<Value>> right;
       for (int64_t j = 0; j < t.partColumns; j += 16) {
         SmallVector<Value> two = load(b, loc, sliceB, stage, matrixB[sliceB.alongDepth], j, k);
@@ -181,18 +185,15 @@ public:
   }
 
   void finish(OpBuilder &b, Location loc, ValueRange sums, int64_t width, Finish finish) const override {
-    size_t at = 0;
-    for (int64_t i = 0; i < t.partRows; i += 16)
-      for (int64_t j = 0; j < t.partColumns; j += 8)
-        for (int64_t half = 0; half < 2; ++half, at += 2) {
-          Value r = offset(b, loc, row, i + 8 * half), c = offset(b, loc, column, j);
-          if (width == 1) {
-            finish(b, loc, r, c, sums[at]);
-            finish(b, loc, r, offset(b, loc, c, 1), sums[at + 1]);
-          } else {
-            auto two = VectorType::get({2}, b.getF32Type());
-            finish(b, loc, r, c, vector::FromElementsOp::create(b, loc, two, ValueRange{sums[at], sums[at + 1]}));
-          }
+    // Column by column: what depends on the column alone is tested and computed once.
+    int64_t across = t.partColumns / 8, together = std::min<int64_t>(width, 2);
+    auto two = VectorType::get({2}, b.getF32Type());
+    for (int64_t j = 0; j < t.partColumns; j += 8)
+      for (int64_t first = 0; first < 2; first += together)
+        for (int64_t i = 0; i < t.partRows; i += 8) {
+          ValueRange pair = sums.slice((i / 16 * across + j / 8) * 4 + i % 16 / 4, 2);
+          Value sum = together == 1 ? pair[first] : Value(vector::FromElementsOp::create(b, loc, two, pair));
+          finish(b, loc, offset(b, loc, row, i), offset(b, loc, column, j + first), sum);
         }
   }
 

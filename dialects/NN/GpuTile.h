@@ -27,9 +27,10 @@ public:
   /// Where this thread's elements are; to be called before what follows.
   virtual void place(mlir::OpBuilder &b, mlir::Location loc) = 0;
   virtual llvm::SmallVector<mlir::Value> zeros(mlir::OpBuilder &b, mlir::Location loc) const = 0;
-  /// sums + A * B over a stage of the slices.
-  virtual llvm::SmallVector<mlir::Value> multiply(mlir::OpBuilder &b, mlir::Location loc, const GpuSlice &sliceA,
-                                                  const GpuSlice &sliceB, mlir::Value stage, mlir::ValueRange sums) const = 0;
+  /// sums + A * B over the first `depth` k of a stage of the slices, or up to the next multiple of depthStep().
+  virtual llvm::SmallVector<mlir::Value> multiply(mlir::OpBuilder &b, mlir::Location loc, const GpuSlice &sliceA, const GpuSlice &sliceB,
+                                                  mlir::Value stage, mlir::ValueRange sums, int64_t depth) const = 0;
+  virtual int64_t depthStep() const = 0;
   /// Calls finish(row, column, value) for what was accumulated, the position being within the tile and the value a scalar or vector
   /// of `width` columns, or fewer.
   using Finish = llvm::function_ref<void(mlir::OpBuilder &, mlir::Location, mlir::Value, mlir::Value, mlir::Value)>;

@@ -2,6 +2,7 @@
 
 #include "dialects/NN/Fold.h"
 #include "dialects/NN/GpuGemm.h"
+#include "dialects/NN/GpuSupport.h"
 #include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/Matmul.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -22,23 +23,44 @@ bool gpuMatmulTiles(MatmulOp op) {
          s.m >= 4 && s.n >= 4 && s.k >= 4; // a thread does as well with less
 }
 
+/// Elements read at once of rows that have an odd number of them.
+static constexpr int64_t oddWidth = 8;
+
 int64_t gpuMatmulWorkspace(MatmulOp op) { return tilingOf(op, MatmulShape(op)).workspaceBytes(); }
 
 void emitGpuMatmul(MatmulOp op, KernelBuilder &kernel) {
   MatmulShape s(op);
   // Element (batch, first, second) of an operand whose matrices are [.., size] in memory.
   auto operand = [&](unsigned i, ArrayRef<int64_t> batch, int64_t rows, int64_t columns, bool alongDepth) {
-    int64_t width = wideAccess(kernel.operandElementType(i), columns);
-    return GpuGemm::Operand{
-        alongDepth, width, [&kernel, &s, i, batch, rows, columns, alongDepth, width](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
-          SmallVector<Value> indices = kb::delinearize(b, loc, at.batch, s.batch);
-          Value matrix = numElements(batch) == 1 ? kb::idx(b, loc, 0)
-                                                 : kb::linearize(b, loc, kb::broadcastIndices(b, loc, indices, batch), batch);
-          Value k = at.k(b, loc), row = alongDepth ? at.outer : k, column = alongDepth ? k : at.outer;
-          Value linear = kb::add(b, loc, kb::mul(b, loc, matrix, kb::idx(b, loc, rows)), row);
-          linear = kb::add(b, loc, kb::mul(b, loc, linear, kb::idx(b, loc, columns)), column);
-          return readWide(b, loc, flatten(b, loc, kernel.operandBuffer(i)), linear, width);
-        }};
+    auto place = [&s, batch, rows, columns, alongDepth](OpBuilder &b, Location loc, const GpuGemm::Place &at, Value k) {
+      SmallVector<Value> indices = kb::delinearize(b, loc, at.batch, s.batch);
+      Value matrix = numElements(batch) == 1 ? kb::idx(b, loc, 0)
+                                             : kb::linearize(b, loc, kb::broadcastIndices(b, loc, indices, batch), batch);
+      Value row = alongDepth ? at.outer : k, column = alongDepth ? k : at.outer;
+      return kb::linearize(b, loc, {matrix, row, column}, {1, rows, columns}); // the first extent does not enter
+    };
+    int64_t width = wideAccess(kernel.operandElementType(i), columns), total = numElements(kernel.operandShape(i));
+    if (width == 1 && columns > oddWidth && UnalignedPairs::reads(kernel.operandElementType(i), oddWidth, total)) {
+      // Rows of an odd number of 2 bytes: where the first k of a slice is in memory, an even number of elements away, matters to no pair.
+      UnalignedPairs pairs{oddWidth, total, 0, oddWidth - columns % oddWidth};
+      auto first = [place, alongDepth](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+        return Ints{b, loc}.from(place(b, loc, at, alongDepth ? at.k(b, loc) : kb::add(b, loc, at.slice, at.offset)));
+      };
+      int64_t step = alongDepth ? 0 : columns;
+      return GpuGemm::Operand{alongDepth, oddWidth,
+                              [=, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+                                Value buffer = flatten(b, loc, kernel.operandBuffer(i));
+                                return GpuGemm::Read(pairs.read(b, loc, buffer, first(b, loc, at), at.further * step));
+                              },
+                              /*gathered=*/false, /*ragged=*/true,
+                              [=, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ValueRange read) {
+                                SmallVector<Value> joined = UnalignedPairs::join(b, loc, read, first(b, loc, at));
+                                return elementsOf(b, loc, joined, kernel.operandElementType(i));
+                              }};
+    }
+    return GpuGemm::Operand{alongDepth, width, [=, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+                              return readWide(b, loc, flatten(b, loc, kernel.operandBuffer(i)), place(b, loc, at, at.k(b, loc)), width);
+                            }};
   };
   bool biasWide = !op.getBias() || kernel.operandBuffer(2);
   int64_t storeWidth = kernel.storesPlainly(0) && biasWide && s.n % 4 == 0 ? 4 : 1;
@@ -53,12 +75,17 @@ void emitGpuMatmul(MatmulOp op, KernelBuilder &kernel) {
                                                : convertTo(b, loc, kernel.load(b, loc, 2, {column}), b.getF32Type());
           sum = arith::AddFOp::create(b, loc, sum, bias);
         }
-        Value linear = kb::add(b, loc, kb::mul(b, loc, batch, kb::idx(b, loc, s.m)), row);
-        linear = kb::add(b, loc, kb::mul(b, loc, linear, kb::idx(b, loc, s.n)), column);
-        if (widthOf(sum) > 1)
+        if (widthOf(sum) > 1) {
+          Value linear = kb::linearize(b, loc, {batch, row, column}, {numElements(s.batch), s.m, s.n});
           return writeWide(b, loc, sum, flatten(b, loc, kernel.resultBuffer(0)), linear);
-        Value value = convertTo(b, loc, sum, kernel.resultElementType(0));
-        kernel.store(b, loc, value, 0, kb::delinearize(b, loc, linear, kernel.resultShape(0)));
+        }
+        // The result is [batch.., m, n], or has its batch dimensions among the rows.
+        SmallVector<Value> at = s.batch.empty() ? kb::delinearize(b, loc, row, kernel.resultShape(0).drop_back())
+                                                : kb::delinearize(b, loc, batch, s.batch);
+        if (!s.batch.empty())
+          at.push_back(row);
+        at.push_back(column);
+        kernel.store(b, loc, convertTo(b, loc, sum, kernel.resultElementType(0)), 0, at);
       }};
   gemm.emit(kernel);
 }

@@ -193,6 +193,23 @@ TEST_P(MatmulTest, Batches) {
   check({4}, {}, 12, 24, 16, false, false, true);     // one taller product
   check({}, {4}, 12, 24, 16, true, false, false);
 }
+TEST_P(MatmulTest, OddRowsInHalfPrecision) {
+  // Of an odd number of elements, which start at odd places: read in pairs where the buffer has an even number of them.
+  for (Element type : {Element::F16, Element::BF16}) {
+    checkTransposes({2}, {2}, 35, 41, 37, false, type);
+    checkTransposes({2}, {2}, 64, 39, 49, true, type);
+    checkTransposes({}, {}, 38, 47, 45, false, type); // one operand of an even number, one of an odd one
+    checkTransposes({}, {}, 46, 15, 66, false, type);
+  }
+  check({2}, {2}, 137, 133, 65, false, false, false, Element::BF16);
+  check({2}, {2}, 69, 137, 79, true, true, false, Element::F16);
+  for (int64_t k : {961, 2049, 4501, 5153}) // in slices, the last with and without a whole tile of k
+    check({}, {}, 22, 34, k, false, true, true, Element::BF16);
+}
+TEST_P(MatmulTest, CutDepths) {
+  for (int64_t k : {513, 1027, 2051, 3077, 4101, 8197})
+    checkTransposes({}, {}, 12, 20, k, false);
+}
 TEST_P(MatmulTest, HalfPrecision) {
   for (Element type : {Element::F16, Element::BF16}) {
     checkTransposes({}, {}, 64, 64, 64, false, type);
