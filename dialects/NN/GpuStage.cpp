@@ -31,7 +31,7 @@ SmallVector<Value> loadChunk(KernelBuilder &kernel, OpBuilder &b, Location loc, 
     auto whole = [&](OpBuilder &b, Location l) { return kernel.loadNeighbours(b, l, i, first, lanes); };
     if (elements % lanes == 0)
       return whole(b, l);
-    // The last chunk of the buffer: element by element.
+    // The last chunk of the buffer: element by element, from a constant on, so that LLVM does not read some for both branches.
     Value fits = less(b, l, first, kb::idx(b, l, elements / lanes * lanes));
     auto choice = scf::IfOp::create(
         b, l, fits, [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, whole(b, l)); },
@@ -42,7 +42,7 @@ SmallVector<Value> loadChunk(KernelBuilder &kernel, OpBuilder &b, Location loc, 
               values.push_back(zero(b, l));
               continue;
             }
-            Value at = kb::add(b, l, first, kb::idx(b, l, k));
+            Value at = kb::idx(b, l, elements / lanes * lanes + k);
             values.push_back(kernel.load(b, l, i, kb::delinearize(b, l, at, kernel.operandShape(i))));
           }
           scf::YieldOp::create(b, l, values);

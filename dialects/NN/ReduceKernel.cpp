@@ -2,20 +2,24 @@
 //
 // Neighbouring dimensions that are all reduced, or all kept, are one. When the innermost is reduced, an iteration makes one
 // element and its innermost loop is contiguous. When it is kept, an iteration on the host makes a block of elements, so
-// that the contiguous dimension is the inner loop; on a GPU it makes one, or neighbours (WidenGpuNests). Where the innermost
-// is reduced, groups of a GPU's threads make an element (GpuRows). When there are few elements
+// that the contiguous dimension is the inner loop; on a GPU it makes one, or neighbours (WidenGpuNests), also where rows begin
+// inside of 16 bytes (emitAcross). Where the innermost is reduced, groups of a GPU's threads make an element (GpuRows). When there are few elements
 // to make and much to read, the longest reduced dimension is cut into parts that iterations sum on their own; a second nest
 // combines them. How it is cut depends on the shape and the target alone.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
+#include "dialects/NN/Fold.h"
 #include "dialects/NN/GpuRows.h"
+#include "dialects/NN/GpuStage.h"
+#include "dialects/NN/GpuSupport.h"
 #include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/Reduce.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/MathExtras.h"
 #include <cmath>
+#include <numeric>
 
 using namespace mlir;
 
@@ -34,6 +38,8 @@ constexpr int64_t blockColumns = 256;
 constexpr int64_t enoughThreads = 131072, gpuPartRows = 32, gpuParts = 128;
 /// Groups of threads that are enough, and elements that each should have at least.
 constexpr int64_t enoughGroups = 1024, groupElements = 8192;
+/// Columns from which on a GPU's blocks read rows that begin anywhere as vectors. Fewer would leave most of their threads idle.
+constexpr int64_t acrossColumns = 256;
 /// Rows that the column form adds between a load and a store of its accumulators.
 constexpr int64_t rowsAtOnce = 4;
 
@@ -41,6 +47,7 @@ struct ReducePlan {
   SmallVector<int64_t> sizes; ///< of the merged dimensions
   SmallVector<bool> reduced;
   int64_t results = 1;
+  int64_t stride = 1; ///< of the parts in the workspace: on a GPU whole vectors of any type
   int64_t splitDim = -1, parts = 1, chunk = 0; ///< the reduced dimension that is cut
   /// For groups of a GPU's threads: how many pieces of neighbours an element is made of, and how many of them are a part's. A
   /// single piece is cut at multiples of `chunk`.
@@ -62,6 +69,7 @@ struct ReducePlan {
       if (!isReduced)
         results *= size;
     }
+    stride = target == KernelTarget::Gpu ? llvm::alignTo(results, 16) : results;
     for (size_t d = 0; d < sizes.size(); ++d)
       if (reduced[d] && (splitDim < 0 || sizes[d] > sizes[splitDim]))
         splitDim = d;
@@ -119,6 +127,8 @@ public:
       emitGroups();
     else if (blocks)
       emitColumns();
+    else if (across())
+      emitAcross();
     else
       emitRows();
     if (plan.parts > 1)
@@ -144,11 +154,15 @@ private:
       return r.step(Scalar(b, loc, acc), value).value();
     return KernelBuilder::addReassoc(b, loc, acc, (r.term ? r.term(value) : value).value());
   }
+  /// Two accumulators as one.
+  Value combine(OpBuilder &b, Location loc, Value x, Value y) const {
+    return r.sum ? KernelBuilder::addReassoc(b, loc, x, y) : r.step(Scalar(b, loc, x), Scalar(b, loc, y)).value();
+  }
   Value load(OpBuilder &b, Location loc, Indices indices) const {
     Value x = loadFlat(kernel, b, loc, 0, kb::linearize(b, loc, indices, plan.sizes));
     return convert(Scalar(b, loc, x), type).value();
   }
-  Value partials(OpBuilder &b, Location loc) const { return kernel.workspace(b, 0, {plan.parts, plan.results}, type); }
+  Value partials(OpBuilder &b, Location loc) const { return kernel.workspace(b, 0, {plan.parts, plan.stride}, type); }
   void storeFinal(OpBuilder &b, Location loc, Value acc, Value at) const {
     Scalar value(b, loc, acc);
     storeFlat(kernel, b, loc, convert(r.finish ? r.finish(value) : value, element).value(), 0, at);
@@ -193,23 +207,128 @@ private:
     });
   }
 
+  /// The reduced dimensions' bounds in a part.
+  SmallVector<std::pair<Value, Value>> boxOf(OpBuilder &b, Location loc, Value part) const {
+    SmallVector<std::pair<Value, Value>> box;
+    for (size_t d = 0; d < plan.sizes.size(); ++d)
+      if (plan.reduced[d])
+        box.push_back(bounds(b, loc, d, part));
+    return box;
+  }
+
   void emitRows() {
     SmallVector<int64_t> extents{plan.parts};
     llvm::append_range(extents, kept);
     overPositions(kernel, extents, [&](OpBuilder &b, Location loc, ArrayRef<Value> indices, Value) {
       ArrayRef<Value> keptIndices = indices.drop_front();
       Value at = kb::linearize(b, loc, keptIndices, kept);
-      SmallVector<std::pair<Value, Value>> box;
-      for (size_t d = 0; d < plan.sizes.size(); ++d)
-        if (plan.reduced[d])
-          box.push_back(bounds(b, loc, d, indices[0]));
       SmallVector<Value> reduced;
-      Value acc = foldRows(b, loc, box, keptIndices, reduced, init(b, loc));
+      Value acc = foldRows(b, loc, boxOf(b, loc, indices[0]), keptIndices, reduced, init(b, loc));
       if (plan.parts > 1)
         storeWorkspace(b, loc, acc, partials(b, loc), {indices[0], at});
       else
         storeFinal(b, loc, acc, at);
     });
+  }
+
+  /// Elements that a thread loads at once.
+  int64_t lanes() const { return 16 / kernel.operandBytes(0); }
+  /// Whether columns are read in 16 bytes of which rows begin at any of them.
+  bool across() const {
+    int64_t bytes = elementBytes(kernel.operandElementType(0));
+    return kernel.target() == KernelTarget::Gpu && plan.columns() && plan.splitDim >= 0 && kept.back() >= acrossColumns &&
+           (bytes == 2 || bytes == 4) && lanes() <= 8 && kept.back() % lanes();
+  }
+
+  /// Columns of rows that begin anywhere: every few rows, their classes, begin at the same place inside of 16 bytes. A GPU's thread adds a
+  /// vector of each row of a class, and the next class after it; what that makes of each column its block then adds out of shared memory,
+  /// where the last thread's vectors are but those that the one before needs too.
+  void emitAcross() {
+    int64_t inner = kept.back(), width = lanes(), classes = width / std::gcd(inner, width), threads = 128;
+    int64_t blocks = llvm::divideCeil(llvm::divideCeil(inner, width), threads - 1);
+    SmallVector<int64_t> extents{plan.parts};
+    llvm::append_range(extents, ArrayRef(kept).drop_back());
+    extents.push_back(blocks);
+    kernel.cooperative(extents, threads, [&](OpBuilder &b, Location loc, ValueRange at, const GpuBlock &block) {
+      Value one = kb::idx(b, loc, 1), vector = kb::idx(b, loc, width), thread = block.thread();
+      Value buffer = block.shared({classes * threads * width}, type), zero = kb::idx(b, loc, 0);
+      Value column = kb::mul(b, loc, kb::add(b, loc, kb::mul(b, loc, at.back(), kb::idx(b, loc, threads - 1)), thread), vector);
+      SmallVector<Value> keptIndices(at.drop_front());
+      keptIndices.back() = column;
+      auto box = boxOf(b, loc, at[0]);
+      auto [low, high] = box.pop_back_val();
+      // Threads behind the last column have no rows.
+      Value exists = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, column, kb::idx(b, loc, inner + width - 1));
+      high = arith::SelectOp::create(b, loc, exists, high, low);
+      auto shiftOf = [&](OpBuilder &b, Location l, Value number) {
+        return kb::rem(b, l, kb::mul(b, l, number, kb::idx(b, l, inner % width)), vector);
+      };
+      auto placeOf = [&](OpBuilder &b, Location l, Value number) {
+        return kb::mul(b, l, kb::add(b, l, kb::mul(b, l, number, kb::idx(b, l, threads)), thread), vector);
+      };
+      Value count = kb::idx(b, loc, classes);
+      KernelBuilder::loop(b, loc, zero, count, [&](OpBuilder &b, Location loc, Value number) {
+        Value shift = shiftOf(b, loc, number);
+        SmallVector<Value> sums(width, init(b, loc));
+        sums = foldMany(b, loc, box, sums, [&](OpBuilder &b, Location loc, ValueRange outer, ValueRange accs) {
+          SmallVector<Value> reduced(outer);
+          reduced.push_back(low);
+          SmallVector<Value> indices = interleave(keptIndices, reduced);
+          Value row = kb::linearize(b, loc, ArrayRef(indices).drop_back(), ArrayRef(plan.sizes).drop_back());
+          Value before = kb::rem(b, loc, kb::sub(b, loc, kb::add(b, loc, number, count), kb::rem(b, loc, row, count)), count);
+          auto loop = scf::ForOp::create(b, loc, kb::add(b, loc, low, before), high, count, accs, [&](OpBuilder &b, Location l, Value r, ValueRange accs) {
+            Value first = kb::mul(b, l, kb::add(b, l, row, kb::sub(b, l, r, low)), kb::idx(b, l, inner));
+            first = kb::add(b, l, kb::sub(b, l, first, shift), column);
+            // Past the last row's end there are no columns.
+            first = kb::min(b, l, first, kb::idx(b, l, (numElements(plan.sizes) - 1) / width * width));
+            SmallVector<Value> next;
+            for (auto [acc, x] : llvm::zip_equal(accs, loadChunk(kernel, b, l, 0, first, width, nullptr)))
+              next.push_back(step(b, l, acc, convert(Scalar(b, l, x), type).value()));
+            scf::YieldOp::create(b, l, next);
+          });
+          return SmallVector<Value>(loop.getResults());
+        });
+        kb::storeVectors(b, loc, sums, buffer, placeOf(b, loc, number));
+      });
+      block.barrier(b, loc);
+      Value mine = both(b, loc, arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, thread, kb::idx(b, loc, threads - 1)),
+                        arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, column, kb::idx(b, loc, inner)));
+      kb::when(b, loc, mine, [&](OpBuilder &b, Location loc) {
+        SmallVector<Value> sums(width, init(b, loc));
+        sums = foldMany(b, loc, {{zero, count}}, sums, [&](OpBuilder &b, Location l, ValueRange number, ValueRange accs) {
+          Value place = kb::add(b, l, placeOf(b, l, number[0]), shiftOf(b, l, number[0]));
+          SmallVector<Value> next;
+          for (auto [k, acc] : llvm::enumerate(accs))
+            next.push_back(combine(b, l, acc, loadWorkspace(b, l, buffer, kb::add(b, l, place, kb::idx(b, l, k)))));
+          return next;
+        });
+        storeColumns(b, loc, sums, at[0], column, kb::linearize(b, loc, keptIndices, kept));
+      });
+    });
+  }
+
+  /// Stores what a part makes of neighbouring columns, those that there are.
+  void storeColumns(OpBuilder &b, Location loc, ArrayRef<Value> sums, Value part, Value column, Value at) {
+    if (plan.parts > 1 && kept.size() == 1) { // with room for more
+      Value place = kb::linearize(b, loc, {part, at}, {plan.parts, plan.stride});
+      return kb::storeVectors(b, loc, sums, flatten(b, loc, partials(b, loc)), place);
+    }
+    SmallVector<Value> values, inside;
+    for (auto [k, sum] : llvm::enumerate(sums)) {
+      Scalar value(b, loc, sum);
+      values.push_back(plan.parts > 1 ? sum : convert(r.finish ? r.finish(value) : value, bufferElement(element)).value());
+      inside.push_back(arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, kb::add(b, loc, column, kb::idx(b, loc, k)), kb::idx(b, loc, kept.back())));
+    }
+    if (kept.size() == 1)
+      return storeChunk(kernel, b, loc, 0, values, at, inside);
+    for (size_t k = 0; k < values.size(); ++k)
+      kb::when(b, loc, inside[k], [&](OpBuilder &b, Location l) {
+        Value place = kb::add(b, l, at, kb::idx(b, l, k));
+        if (plan.parts > 1)
+          storeWorkspace(b, l, values[k], partials(b, l), {part, place});
+        else
+          storeFlat(kernel, b, l, values[k], 0, place);
+      });
   }
 
   /// A group of a GPU's threads makes an element, or a part of one, of pieces of neighbours.
@@ -253,10 +372,8 @@ private:
         Scalar x = row.load(b, l, 0, e, type);
         return SmallVector<Value>{(r.sum && r.term ? r.term(x) : x).value()};
       };
-      auto combine = [&](OpBuilder &b, Location l, Value x, Value y) {
-        return r.sum ? KernelBuilder::addReassoc(b, l, x, y) : r.step(Scalar(b, l, x), Scalar(b, l, y)).value();
-      };
-      Value acc = row.reduce(b, loc, init(b, loc), term, combine)[0];
+      auto combined = [&](OpBuilder &b, Location l, Value x, Value y) { return combine(b, l, x, y); };
+      Value acc = row.reduce(b, loc, init(b, loc), term, combined)[0];
       row.once(b, loc, [&](OpBuilder &b, Location l) {
         if (plan.parts > 1)
           storeWorkspace(b, l, acc, partials(b, l), partAndElement(b, l, row.index()));
@@ -310,7 +427,7 @@ private:
       Value base = kb::mul(b, loc, at[1], kb::idx(b, loc, inner));
       Value buffer = plan.parts > 1 ? flatten(b, loc, partials(b, loc)) : flatten(b, loc, kernel.resultBuffer(0));
       if (plan.parts > 1)
-        base = kb::add(b, loc, base, kb::mul(b, loc, at[0], kb::idx(b, loc, plan.results)));
+        base = kb::add(b, loc, base, kb::mul(b, loc, at[0], kb::idx(b, loc, plan.stride)));
       auto overColumns = [&](OpBuilder &b, Location loc, function_ref<void(OpBuilder &, Location, Value, Value)> body) {
         KernelBuilder::loop(b, loc, lo, hi,
                             [&](OpBuilder &b, Location l, Value j) { body(b, l, j, kb::add(b, l, base, j)); });
@@ -362,7 +479,7 @@ SmallVector<int64_t> reduceWorkspace(RankedTensorType type, ArrayRef<int64_t> ax
   ReducePlan plan(type.getShape(), axes, target);
   if (plan.parts == 1)
     return {};
-  return {plan.parts * plan.results * elementBytes(computeType(type.getElementType()))};
+  return {plan.parts * plan.stride * elementBytes(computeType(type.getElementType()))};
 }
 
 void emitReduction(KernelBuilder &kernel, ArrayRef<int64_t> axes, const Reduction &reduction) {

@@ -408,7 +408,7 @@ void widen(scf::ParallelOp nest) {
   scf::ParallelOp::create(
       b, loc, ValueRange{zero}, ValueRange{end}, ValueRange{one}, [&](OpBuilder &b, Location l, ValueRange i) {
         Value start = kb::mul(b, l, i[0], kb::idx(b, l, width));
-        auto lanes = [&](int64_t count) {
+        auto lanes = [&](Value start, int64_t count) {
           return [&analysis, start, width, count](OpBuilder &b, Location l) {
             GroupEmitter(analysis, width).emit(b, l, start, count);
             scf::YieldOp::create(b, l);
@@ -419,7 +419,9 @@ void widen(scf::ParallelOp nest) {
           return;
         }
         Value full = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, i[0], kb::idx(b, l, groups));
-        scf::IfOp::create(b, l, full, lanes(width), lanes(rest));
+        // Where the rest begins is a constant: as a function of i, LLVM would take what both branches read out of them, element by
+        // element, and leave the whole group less than a vector to read.
+        scf::IfOp::create(b, l, full, lanes(start, width), lanes(kb::idx(b, l, groups * width), rest));
       });
   nest.erase();
 }

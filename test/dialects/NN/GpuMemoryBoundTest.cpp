@@ -230,6 +230,26 @@ TEST_F(GpuMemoryBoundTest, Reductions) {
     }
 }
 
+TEST_F(GpuMemoryBoundTest, ReductionsOfColumnsThatBeginAnywhere) {
+  // Rows that begin at two or at all places of 16 bytes, in one part and in several, of one row of blocks and of more, with kept and
+  // with reduced dimensions around them, and ends inside of 16 bytes; also of what a product makes that is never written.
+  struct Case {
+    std::string from, axes, to;
+  };
+  for (const Case &c : {Case{"40x258x", "0", "258x"}, Case{"70x301x", "0", "301x"}, Case{"1001x259x", "0", "259x"}, Case{"300x1030x", "0", "1030x"},
+                        Case{"3x40x259x", "1", "3x259x"}, Case{"3x300x262x", "1", "3x262x"}, Case{"4x5x6x261x", "0, 2", "5x261x"},
+                        Case{"3x2x70x261x", "0, 2", "2x261x"}})
+    for (std::string element : {"f32", "bf16"})
+      for (std::string op : {"sum", "mean", "max"}) {
+        std::string from = "tensor<" + c.from + element + ">", to = "tensor<" + c.to + element + ">";
+        std::string reduce = " %y = nn.reduce_" + op + " %p {axes = array<i64: " + c.axes + ">} : (" + from + ") -> " + to + "\n return %y : " + to + "\n";
+        double tolerance = element == "f32" ? 1e-4 : 8e-3;
+        compare("%p: " + from, to, reduce, tolerance);
+        if (op == "mean")
+          compare("%x: " + from + ", %z: " + from, to, " %p = nn.mul %x, %z : " + from + ", " + from + "\n" + reduce, tolerance);
+      }
+}
+
 TEST_F(GpuMemoryBoundTest, BatchAndGroupNorm) {
   for (auto [n, c, h] : {std::tuple{4, 3, 8}, std::tuple{5, 2, 7}, std::tuple{64, 3, 12}, std::tuple{6, 4, 1}}) {
     std::string t = tensor({n, c, h, h}), v = tensor({c});

@@ -1,7 +1,7 @@
 // RUN: gmc-opt %s --emit-kernels=target=gpu --widen-gpu-nests --canonicalize --cse | FileCheck %s
 
 // Operands of the result's shape are vectors whatever their rows; 10 columns are no multiple of 4, so the bias is read lane by
-// lane. 2 of 650 elements are left for the last thread.
+// lane. 2 of 650 elements are left for the last thread, at indices that are constants.
 // CHECK-LABEL: func.func private @rows_gpu
 // CHECK-SAME: (%[[X:[^:]*]]: memref<65x10xf32> {llvm.noalias}, %[[BIAS:[^:]*]]: memref<10xf32> {llvm.noalias}, %[[Y:[^:]*]]: memref<65x10xf32>
 // CHECK: scf.parallel (%[[I:.*]]) = (%{{.*}}) to (%c163) step
@@ -13,6 +13,8 @@
 // CHECK-COUNT-4: memref.load %[[BIAS]]
 // CHECK: vector.store %{{.*}}, %{{.*}}[%[[AT]]] {alignment = 16 : i64} : memref<650xf32{{.*}}>, vector<4xf32>
 // CHECK: else
+// CHECK: memref.load %[[X]][%c64, %c8]
+// CHECK: memref.load %[[X]][%c64, %c9]
 // CHECK-COUNT-2: memref.store %{{.*}}, %[[Y]]
 // CHECK-NOT: memref.store
 func.func private @rows(%x: tensor<65x10xf32>, %bias: tensor<10xf32>) -> tensor<65x10xf32> attributes {plan.kernel} {
