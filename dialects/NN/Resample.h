@@ -7,4 +7,11 @@
 #define GET_OP_CLASSES
 #include "dialects/NN/Resample.h.inc"
 
+namespace gmc::nn {
+
+/// What ResampleOp's `reach` has for an axis of `size` elements with this table of positions: below, above.
+std::pair<int64_t, int64_t> reachOf(mlir::DenseElementsAttr positions, int64_t size);
+
+} // namespace gmc::nn
+
 #endif

@@ -15,6 +15,10 @@ def NN_ResampleOp : NN_ComputeOp<"resample", [InferTypeOpAdaptor, AttrSizedOpera
     any coordinate rule are such tables, and so is their gradient, which is this op with the tables transposed: each element
     gathers what it contributed to.
 
+    `reach`, two numbers below and above for each axis, says how far positions are from where the axis would be scaled to: with
+    sizes I and O, output o has floor(o * I / O) - below <= positions[o, t] <= floor(o * I / O) + above. A kernel for a GPU takes from
+    it which rows of x some rows of the result need, before it has the tables.
+
     ```mlir
     %p = nn.constant dense<[[0], [0], [1], [1]]> : tensor<4x1xi32>
     %w = nn.constant dense<1.0> : tensor<4x1xf32>
@@ -22,8 +26,9 @@ def NN_ResampleOp : NN_ComputeOp<"resample", [InferTypeOpAdaptor, AttrSizedOpera
     ```
   }];
   let arguments = (ins NN_FloatTensor:$x, Variadic<NN_IndexTensor>:$positions, Variadic<NN_FloatTensor>:$weights,
-                       DenseI64ArrayAttr:$axes);
+                       DenseI64ArrayAttr:$axes, OptionalAttr<DenseI64ArrayAttr>:$reach);
   let results = (outs NN_FloatTensor:$result);
+  let hasVerifier = 1;
   let assemblyFormat = "$x `at` $positions `by` $weights attr-dict `:` functional-type(operands, results)";
 }
 

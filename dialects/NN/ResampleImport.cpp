@@ -102,7 +102,7 @@ static ImportNode::Results resize(ImportNode &n, const Rule &rule, ArrayRef<int6
   Type element = n.elementType(0);
   if (!isa<FloatType>(element))
     return n.error("only floats are supported");
-  SmallVector<int64_t> changed;
+  SmallVector<int64_t> changed, reach;
   SmallVector<Value> positions, weights;
   for (auto [axis, size, scale] : llvm::zip(axes, sizes, scales)) {
     if (size < 1 || !(scale > 0))
@@ -115,14 +115,17 @@ static ImportNode::Results resize(ImportNode &n, const Rule &rule, ArrayRef<int6
       values.push_back(n.b.getFloatAttr(element, weight));
     changed.push_back(axis);
     auto shape = {size, table.width};
-    positions.push_back(n.constant(
-        DenseElementsAttr::get(RankedTensorType::get(shape, n.b.getI32Type()), ArrayRef<int32_t>(table.positions))));
+    auto at = DenseElementsAttr::get(RankedTensorType::get(shape, n.b.getI32Type()), ArrayRef<int32_t>(table.positions));
+    auto [below, above] = reachOf(at, in[axis]);
+    reach.append({below, above});
+    positions.push_back(n.constant(at));
     weights.push_back(n.constant(DenseElementsAttr::get(RankedTensorType::get(shape, element), values)));
   }
   if (changed.empty())
     return one(n.in(0));
   ResampleOp::Properties p;
   p.axes = n.b.getDenseI64ArrayAttr(changed);
+  p.reach = n.b.getDenseI64ArrayAttr(reach);
   int32_t count = changed.size();
   p.operandSegmentSizes = {1, count, count};
   SmallVector<Value> operands{n.in(0)};

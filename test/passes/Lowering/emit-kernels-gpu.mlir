@@ -235,6 +235,24 @@ func.func private @max_pool(%x: tensor<32x64x112x112xf32>) -> tensor<32x64x56x56
   return %0 : tensor<32x64x56x56xf32>
 }
 
+// A block has rows of the result and those that they are interpolated from, whose reach tells it which.
+// CHECK-LABEL: func.func private @resample_gpu
+// CHECK: gpu.launch {{.*}} workgroup(%[[X:.*]] : memref<{{[0-9]*}}xf32, 3>, %[[Y:.*]] : memref<{{[0-9]*}}xf32, 3>)
+// CHECK: vector.load {{.*}} {alignment = 16 : i64} : memref<131072xf32>, vector<4xf32>
+// CHECK: vector.store {{.*}}, %[[X]]{{.*}} {alignment = 16 : i64}
+// CHECK: nvvm.barrier
+// CHECK-NOT: memref.load {{.*}} : memref<8x4x64x64xf32>
+// CHECK: memref.load %[[X]]
+// CHECK: memref.store %{{.*}}, %[[Y]]
+// CHECK: nvvm.barrier
+// CHECK: vector.load %[[Y]]
+// CHECK: vector.store {{.*}} {alignment = 16 : i64} : memref<524288xf32>, vector<4xf32>
+func.func private @resample(%x: tensor<8x4x64x64xf32>, %p: tensor<128x2xi32>, %w: tensor<128x2xf32>) -> tensor<8x4x128x128xf32> attributes {plan.kernel} {
+  %0 = nn.resample %x at %p, %p by %w, %w {axes = array<i64: 2, 3>, reach = array<i64: 1, 1, 1, 1>}
+      : (tensor<8x4x64x64xf32>, tensor<128x2xi32>, tensor<128x2xi32>, tensor<128x2xf32>, tensor<128x2xf32>) -> tensor<8x4x128x128xf32>
+  return %0 : tensor<8x4x128x128xf32>
+}
+
 // Planes of 49 elements, eight of which are whole vectors: as many a block, the last one fewer. The maxima of the windows first, then
 // what each element gets of their gradients, in the place of x.
 // CHECK-LABEL: func.func private @max_pool_grad_gpu
