@@ -244,6 +244,55 @@ void GpuRow::store(OpBuilder &b, Location loc, unsigned i, Term value) {
   });
 }
 
+/// Rows, whole groups of them, whose numbers make 16 bytes and whose threads are in one warp; 1 where they do not.
+int64_t GpuRow::numbersAtOnce(Type type) const {
+  int64_t count = 16 / elementBytes(type);
+  bool shuffled = type.getIntOrFloatBitWidth() >= 8;
+  return shuffled && layout.rows % count == 0 && threads(layout).first * count <= GpuBlock::warpSize ? count : 1;
+}
+
+Value GpuRow::number(OpBuilder &b, Location loc, unsigned i) {
+  int64_t count = numbersAtOnce(kernel.operandElementType(i));
+  if (count == 1)
+    return kernel.load(b, loc, i, kb::delinearize(b, loc, row, kernel.operandShape(i)));
+  Value inGroup = b.createOrFold<arith::RemUIOp>(loc, row, kb::idx(b, loc, count));
+  SmallVector<Value> numbers = kernel.loadNeighbours(b, loc, i, kb::sub(b, loc, row, inGroup), count);
+  Value mine = numbers[0];
+  for (int64_t k = 1; k < count; ++k) {
+    Value isMine = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, inGroup, kb::idx(b, loc, k));
+    mine = arith::SelectOp::create(b, loc, isMine, numbers[k], mine);
+  }
+  return mine;
+}
+
+/// Runs `store` for the values of `count` rows, in a thread of the first of them.
+void GpuRow::together(OpBuilder &b, Location loc, Value value, int64_t count, function_ref<void(OpBuilder &, Location, ArrayRef<Value>)> store) {
+  if (count == 1)
+    return once(b, loc, [&](OpBuilder &b, Location l) { store(b, l, value); });
+  int64_t sharing = threads(layout).first;
+  SmallVector<Value> values;
+  for (int64_t k = 0; k < count; ++k)
+    values.push_back(block.shuffle(b, loc, GpuBlock::Shuffle::Idx, value, k * sharing, count * sharing));
+  Value inGroup = b.createOrFold<arith::RemUIOp>(loc, row, kb::idx(b, loc, count));
+  Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, kb::add(b, loc, inGroup, lane), kb::idx(b, loc, 0));
+  // A group's rows are all there or none: so is what the first of them stores.
+  kb::when(b, loc, both(b, loc, active, first), [&](OpBuilder &b, Location l) { store(b, l, values); });
+}
+
+void GpuRow::storeNumber(OpBuilder &b, Location loc, Value value, unsigned i) {
+  together(b, loc, value, numbersAtOnce(kernel.resultElementType(i)), [&](OpBuilder &b, Location l, ArrayRef<Value> values) {
+    if (values.size() > 1)
+      return kernel.storeNeighbours(b, l, values, i, row);
+    kernel.store(b, l, values[0], i, kb::delinearize(b, l, row, kernel.resultShape(i)));
+  });
+}
+
+void GpuRow::storeNumber(OpBuilder &b, Location loc, Value value, Value buffer) {
+  together(b, loc, value, numbersAtOnce(value.getType()), [&](OpBuilder &b, Location l, ArrayRef<Value> values) {
+    kb::storeVectors(b, l, values, buffer, row);
+  });
+}
+
 void GpuRow::once(OpBuilder &b, Location loc, function_ref<void(OpBuilder &, Location)> body) {
   Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane, kb::idx(b, loc, 0));
   kb::when(b, loc, both(b, loc, active, first), body);

@@ -69,6 +69,12 @@ public:
   mlir::Value sum(mlir::OpBuilder &b, mlir::Location loc, mlir::Type type, Term term);
   /// Writes each element of the row to result i, converted to its type.
   void store(mlir::OpBuilder &b, mlir::Location loc, unsigned i, Term value);
+  /// Operand i has one number for each row: this one's. Neighbouring rows' numbers are read, and stored, together, where the rows are so
+  /// short that a warp has several: then theirs are no small part of the bytes. To be called by all threads.
+  mlir::Value number(mlir::OpBuilder &b, mlir::Location loc, unsigned i);
+  void storeNumber(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, unsigned i);
+  /// The same to a workspace of the rows.
+  void storeNumber(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::Value buffer);
   /// Runs `body` in one thread of the row.
   void once(mlir::OpBuilder &b, mlir::Location loc, llvm::function_ref<void(mlir::OpBuilder &, mlir::Location)> body);
 
@@ -82,6 +88,9 @@ private:
   friend void emitGpuRows(KernelBuilder &, const RowLayout &,
                           llvm::function_ref<void(mlir::OpBuilder &, mlir::Location, GpuRow &)>);
   void place(mlir::OpBuilder &b, mlir::Location loc, mlir::Value blockIndex);
+  int64_t numbersAtOnce(mlir::Type type) const;
+  void together(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, int64_t count,
+                llvm::function_ref<void(mlir::OpBuilder &, mlir::Location, llvm::ArrayRef<mlir::Value>)> store);
   std::unique_ptr<Chunk> chunk(mlir::OpBuilder &b, mlir::Location loc, mlir::Value number, bool certain);
   void
   over(mlir::OpBuilder &b, mlir::Location loc, mlir::SmallVectorImpl<mlir::Value> &accumulators,

@@ -2,10 +2,11 @@
 #include "compiler/Import/OpImport.h"
 #include "dialects/NN/Elementwise.h"
 #include "dialects/NN/ElementwiseSupport.h"
-#include "dialects/NN/Fold.h"
 #include "dialects/NN/GpuRows.h"
 #include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/Reduce.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 
@@ -92,10 +93,10 @@ struct Row {
   }
   /// Stores one number of the row to result i.
   void storeNumber(OpBuilder &b, Location loc, Scalar x, unsigned i) const {
-    if (!gpu)
-      return kernel.store(b, loc, x.value(), i, {index});
-    gpu->once(b, loc, [&](OpBuilder &b, Location l) { kernel.store(b, l, x.value(), i, {index}); });
+    gpu ? gpu->storeNumber(b, loc, x.value(), i) : kernel.store(b, loc, x.value(), i, {index});
   }
+  /// The row's number in operand i.
+  Value number(OpBuilder &b, Location loc, unsigned i) const { return gpu ? gpu->number(b, loc, i) : kernel.load(b, loc, i, {index}); }
 };
 } // namespace
 
@@ -138,7 +139,7 @@ void LayerNormOp::emitKernel(KernelBuilder &kernel) {
 void LayerNormGradOp::emitKernel(KernelBuilder &kernel) {
   RankedTensorType x = tensorType(getX());
   overRows(kernel, x, getAxis(), {0, 3}, [&](OpBuilder &b, Location loc, const Row &row) {
-    Value mean = kernel.load(b, loc, 1, {row.index}), inverse = kernel.load(b, loc, 2, {row.index});
+    Value mean = row.number(b, loc, 1), inverse = row.number(b, loc, 2);
     auto hat = [&](OpBuilder &b, Location l, RowAt j) {
       return (row.load(b, l, 0, j) - Scalar(b, l, mean)) * Scalar(b, l, inverse);
     };
@@ -175,13 +176,16 @@ SmallVector<int64_t> LayerNormParamGradOp::getWorkspaceBytes(KernelTarget target
   return {bytes, bytes};
 }
 
-/// Blocks of columns accumulate over a part of the rows in the workspace, on a GPU each column in a thread; a second nest adds the parts
-/// in order.
+/// Blocks of columns accumulate over a part of the rows in the workspace, on a GPU each column in a thread, which reads the numbers of so
+/// many rows at once as are 16 bytes; a second nest adds the parts in order.
 void LayerNormParamGradOp::emitKernel(KernelBuilder &kernel) {
   RankedTensorType x = tensorType(getX());
   int64_t rows = rowCount(x, getAxis()), size = rowSize(x, getAxis()), parts = rowParts(x, getAxis(), kernel.target());
-  int64_t perPart = (rows + parts - 1) / parts, blocks = (size + blockColumns - 1) / blockColumns;
   Type element = kernel.resultElementType(0), type = computeType(element);
+  int64_t together = kernel.target() == KernelTarget::Gpu ? 16 / elementBytes(type) : 1;
+  if (rows % together)
+    together = 1;
+  int64_t perPart = llvm::alignTo(llvm::divideCeil(rows, parts), together), blocks = (size + blockColumns - 1) / blockColumns;
   auto sums = [&](OpBuilder &b) {
     return std::pair(kernel.workspace(b, 0, {parts, size}, type), kernel.workspace(b, 1, {parts, size}, type));
   };
@@ -195,13 +199,17 @@ void LayerNormParamGradOp::emitKernel(KernelBuilder &kernel) {
       Value firstRow = kb::mul(b, loc, at[0], kb::idx(b, loc, perPart));
       Value lastRow = kb::min(b, loc, kb::add(b, loc, firstRow, kb::idx(b, loc, perPart)), kb::idx(b, loc, rows));
       Value zero = kb::constant(b, loc, type, 0);
-      SmallVector<Value> totals = foldMany(b, loc, {{firstRow, lastRow}}, {zero, zero}, [&](OpBuilder &b, Location l, ValueRange r, ValueRange accs) {
-        Row row(kernel, b, l, r[0], size);
-        auto [scale, bias] = terms(b, l, row, kernel.load(b, l, 1, r), kernel.load(b, l, 2, r), at[1]);
-        return SmallVector<Value>{kb::add(b, l, accs[0], scale.value()), kb::add(b, l, accs[1], bias.value())};
+      auto loop = scf::ForOp::create(b, loc, firstRow, lastRow, kb::idx(b, loc, together), ValueRange{zero, zero}, [&](OpBuilder &b, Location l, Value r, ValueRange accs) {
+        SmallVector<Value> means = kernel.loadNeighbours(b, l, 1, r, together), inverses = kernel.loadNeighbours(b, l, 2, r, together), sums(accs);
+        for (int64_t k = 0; k < together; ++k) {
+          Row row(kernel, b, l, kb::add(b, l, r, kb::idx(b, l, k)), size);
+          auto [scale, bias] = terms(b, l, row, means[k], inverses[k], at[1]);
+          sums = {kb::add(b, l, sums[0], scale.value()), kb::add(b, l, sums[1], bias.value())};
+        }
+        scf::YieldOp::create(b, l, sums);
       });
-      storeWorkspace(b, loc, totals[0], scales, at);
-      storeWorkspace(b, loc, totals[1], biases, at);
+      storeWorkspace(b, loc, loop.getResult(0), scales, at);
+      storeWorkspace(b, loc, loop.getResult(1), biases, at);
     });
   else
     kernel.parallel({parts * blocks}, [&](OpBuilder &b, Location loc, ValueRange ivs) {

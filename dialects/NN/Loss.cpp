@@ -133,11 +133,10 @@ emitClassLoss(KernelBuilder &kernel, const LabelOperands &operands, const std::o
     // A label outside the classes must not go unnoticed: it poisons the sum.
     value = select(Scalar(b, loc, row.inside), value, std::numeric_limits<double>::quiet_NaN());
     value = select(Scalar(b, loc, row.valid), value * weight, 0.0);
-    auto store = [&](OpBuilder &b, Location l) {
-      storeWorkspace(b, l, value.value(), kernel.workspace(b, 0, {rows}, type), {index});
-      storeWorkspace(b, l, weight.value(), kernel.workspace(b, 1, {rows}, type), {index});
-    };
-    gpu ? gpu->once(b, loc, store) : store(b, loc);
+    for (auto [i, number] : llvm::enumerate(SmallVector<Scalar>{value, weight})) {
+      Value buffer = kernel.workspace(b, i, {rows}, type);
+      gpu ? gpu->storeNumber(b, loc, number.value(), buffer) : storeWorkspace(b, loc, number.value(), buffer, {index});
+    }
   });
   storeTotal(kernel, 0, rows);
   storeTotal(kernel, 1, rows);

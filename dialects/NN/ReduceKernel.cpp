@@ -163,10 +163,12 @@ private:
     return convert(Scalar(b, loc, x), type).value();
   }
   Value partials(OpBuilder &b, Location loc) const { return kernel.workspace(b, 0, {plan.parts, plan.stride}, type); }
-  void storeFinal(OpBuilder &b, Location loc, Value acc, Value at) const {
+  /// What the result has for an accumulator.
+  Value finished(OpBuilder &b, Location loc, Value acc) const {
     Scalar value(b, loc, acc);
-    storeFlat(kernel, b, loc, convert(r.finish ? r.finish(value) : value, element).value(), 0, at);
+    return convert(r.finish ? r.finish(value) : value, element).value();
   }
+  void storeFinal(OpBuilder &b, Location loc, Value acc, Value at) const { storeFlat(kernel, b, loc, finished(b, loc, acc), 0, at); }
 
   /// Bounds of reduced dimension d in part `part`.
   std::pair<Value, Value> bounds(OpBuilder &b, Location loc, int64_t d, Value part) const {
@@ -315,8 +317,7 @@ private:
     }
     SmallVector<Value> values, inside;
     for (auto [k, sum] : llvm::enumerate(sums)) {
-      Scalar value(b, loc, sum);
-      values.push_back(plan.parts > 1 ? sum : convert(r.finish ? r.finish(value) : value, bufferElement(element)).value());
+      values.push_back(plan.parts > 1 ? sum : finished(b, loc, sum));
       inside.push_back(arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, kb::add(b, loc, column, kb::idx(b, loc, k)), kb::idx(b, loc, kept.back())));
     }
     if (kept.size() == 1)
@@ -374,12 +375,9 @@ private:
       };
       auto combined = [&](OpBuilder &b, Location l, Value x, Value y) { return combine(b, l, x, y); };
       Value acc = row.reduce(b, loc, init(b, loc), term, combined)[0];
-      row.once(b, loc, [&](OpBuilder &b, Location l) {
-        if (plan.parts > 1)
-          storeWorkspace(b, l, acc, partials(b, l), partAndElement(b, l, row.index()));
-        else
-          storeFinal(b, l, acc, row.index());
-      });
+      if (plan.parts == 1)
+        return row.storeNumber(b, loc, finished(b, loc, acc), 0);
+      row.once(b, loc, [&](OpBuilder &b, Location l) { storeWorkspace(b, l, acc, partials(b, l), partAndElement(b, l, row.index())); });
     });
   }
 

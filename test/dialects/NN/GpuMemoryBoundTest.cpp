@@ -160,6 +160,32 @@ TEST_F(GpuMemoryBoundTest, LayerNormAndItsGradients) {
   }
 }
 
+TEST_F(GpuMemoryBoundTest, NumbersOfShortRows) {
+  // A warp has several rows, whose numbers are read and written together: of one block, of blocks that are not full, of rows that begin
+  // inside of 16 bytes; and rows that are no whole groups.
+  for (int64_t rows : {12, 36, 6})
+    for (int64_t size : {10, 32})
+      for (std::string element : {"f32", "bf16"}) {
+        std::string t = tensor({rows, size}, element.c_str()), r = tensor({size}, element.c_str()), s = tensor({rows}), v = tensor({rows}, element.c_str());
+        std::string l = tensor({rows}, "i64"), one = tensor({1});
+        double tolerance = element == "f32" ? 5e-5 : 2e-2;
+        compare("%x: " + t + ", %w: " + r + ", %g: " + t, t + ", " + s + ", " + s + ", " + t + ", " + r + ", " + r,
+                " %y, %m, %i = nn.layer_norm %x scale %w {axis = 1 : i64} : (" + t + ", " + r + ") -> (" + t + ", " + s + ", " + s +
+                    ")\n %d = nn.layer_norm_grad %x, %m, %i, %g scale %w {axis = 1 : i64} : (" + t + ", " + s + ", " + s + ", " + t + ", " + r + ") -> " + t +
+                    "\n %p, %q = nn.layer_norm_param_grad %x, %m, %i, %g {axis = 1 : i64} : (" + t + ", " + s + ", " + s + ", " + t + ") -> (" + r + ", " + r +
+                    ")\n return %y, %m, %i, %d, %p, %q : " + t + ", " + s + ", " + s + ", " + t + ", " + r + ", " + r + "\n",
+                tolerance);
+        compare("%x: " + t + ", %l: " + l, v + ", " + v + ", " + one + ", " + one,
+                " %a = nn.reduce_mean %x {axes = array<i64: 1>} : (" + t + ") -> " + v + "\n %b = nn.reduce_max %x {axes = array<i64: 1>} : (" + t + ") -> " + v +
+                    "\n %s, %n = nn.softmax_cross_entropy %x, %l {class_axis = 1 : i64} : (" + t + ", " + l + ") -> (" + one + ", " + one +
+                    ")\n return %a, %b, %s, %n : " + v + ", " + v + ", " + one + ", " + one + "\n",
+                tolerance, size);
+      }
+  std::string t = tensor({64, 8}, "i1"), v = tensor({64}, "i1"), x = tensor({64, 8}), y = tensor({64});
+  compare("%x: " + x + ", %z: " + x, y, " %t = nn.greater %x, %z : " + x + ", " + x + "\n %m = nn.reduce_max %t {axes = array<i64: 1>} : (" + t + ") -> " + v +
+          "\n %y = nn.cast %m {to = f32} : (" + v + ") -> " + y + "\n return %y : " + y + "\n", 0);
+}
+
 TEST_F(GpuMemoryBoundTest, Losses) {
   for (int64_t size : {2, 10, 64, 1001}) {
     std::string t = tensor({37, size}), l = tensor({37}, "i64"), one = tensor({1});
@@ -242,12 +268,15 @@ TEST_F(GpuMemoryBoundTest, ReductionsOfColumnsThatBeginAnywhere) {
                         Case{"3x2x70x261x", "0, 2", "2x261x"}})
     for (std::string element : {"f32", "bf16"})
       for (std::string op : {"sum", "mean", "max"}) {
+        if (op == "max" && element == "bf16")
+          continue;
         std::string from = "tensor<" + c.from + element + ">", to = "tensor<" + c.to + element + ">";
         std::string reduce = " %y = nn.reduce_" + op + " %p {axes = array<i64: " + c.axes + ">} : (" + from + ") -> " + to + "\n return %y : " + to + "\n";
         double tolerance = element == "f32" ? 1e-4 : 8e-3;
-        compare("%p: " + from, to, reduce, tolerance);
         if (op == "mean")
           compare("%x: " + from + ", %z: " + from, to, " %p = nn.mul %x, %z : " + from + ", " + from + "\n" + reduce, tolerance);
+        else
+          compare("%p: " + from, to, reduce, tolerance);
       }
 }
 

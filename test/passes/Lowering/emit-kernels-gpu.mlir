@@ -158,6 +158,19 @@ func.func private @layer_norm(%x: tensor<40x64xf32>, %w: tensor<64xf32>) -> (ten
   return %y, %m, %i : tensor<40x64xf32>, tensor<40xf32>, tensor<40xf32>
 }
 
+// Short rows: 4 of them are a warp's, and one of its threads stores the numbers of all 4.
+// CHECK-LABEL: func.func private @layer_norm_short_gpu
+// CHECK-SAME: %[[MEAN:[^:]*]]: memref<64xf32> {llvm.noalias}, %[[INVERSE:[^:]*]]: memref<64xf32> {llvm.noalias})
+// CHECK-COUNT-4: nvvm.shfl.sync idx
+// CHECK: scf.if
+// CHECK: vector.store %{{.*}}, %[[MEAN]][%{{.*}}] {alignment = 16 : i64} : memref<64xf32>, vector<4xf32>
+// CHECK-COUNT-4: nvvm.shfl.sync idx
+// CHECK: vector.store %{{.*}}, %[[INVERSE]][%{{.*}}] {alignment = 16 : i64} : memref<64xf32>, vector<4xf32>
+func.func private @layer_norm_short(%x: tensor<64x32xf32>, %w: tensor<32xf32>) -> (tensor<64x32xf32>, tensor<64xf32>, tensor<64xf32>) attributes {plan.kernel} {
+  %y, %m, %i = nn.layer_norm %x scale %w {axis = 1 : i64} : (tensor<64x32xf32>, tensor<32xf32>) -> (tensor<64x32xf32>, tensor<64xf32>, tensor<64xf32>)
+  return %y, %m, %i : tensor<64x32xf32>, tensor<64xf32>, tensor<64xf32>
+}
+
 // Planes of a channel: a group of threads adds the channel in some of the samples, a second nest the parts. Each thread reads four vectors of
 // its own, and the channel's first.
 // CHECK-LABEL: func.func private @batch_norm_gpu
