@@ -41,7 +41,7 @@ void emitGpuMatmul(MatmulOp op, KernelBuilder &kernel) {
     };
     int64_t width = wideAccess(kernel.operandElementType(i), columns), total = numElements(kernel.operandShape(i));
     if (width == 1 && columns > oddWidth && UnalignedPairs::reads(kernel.operandElementType(i), oddWidth, total)) {
-      // Rows of an odd number of 2 bytes: where the first k of a slice is in memory, an even number of elements away, matters to no pair.
+      // Rows of an odd number of 2 bytes. A thread's rounds are an even number of rows apart, so all its places are odd or none is.
       UnalignedPairs pairs{oddWidth, total, 0, oddWidth - columns % oddWidth};
       auto first = [place, alongDepth](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
         return Ints{b, loc}.from(place(b, loc, at, alongDepth ? at.k(b, loc) : kb::add(b, loc, at.slice, at.offset)));
