@@ -200,7 +200,7 @@ Value placeAt(OpBuilder &b, Location loc, Value staying, Value changing, int64_t
 
 GpuGemm::Operand ConvGemm::weight(KernelBuilder &kernel) const {
   if (permuted)
-    return {true, width, [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+    return {true, width, [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
               Ints ints{b, loc};
               Depth k = depthAt(b, loc, at);
               SmallVector<Value> tap;
@@ -210,87 +210,72 @@ GpuGemm::Operand ConvGemm::weight(KernelBuilder &kernel) const {
               Value staying = ints.affine(row, s.window.taps() * padded, k.staying);
               Value changing = ints.affine(ints.linearize(tap, s.window.kernel), padded, k.changing);
               Value buffer = flatten(b, loc, kernel.workspace(b, 0, weightShape(), element));
-              return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, k.further), width);
+              return ahead([&] { return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, k.further), width); });
             }};
   // One tap: filters by channels.
   int64_t width = forward ? this->width : wideAccess(element, results), step = forward ? 1 : results;
-  return {forward, width, [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+  return {forward, width, [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
             Ints ints{b, loc};
             Value group = ints.from(at.batch), row = ints.from(at.outer), offset = ints.from(at.offset);
             Value staying = forward ? ints.affine(ints.affine(group, results, row), sources, offset)
                                     : ints.affine(ints.affine(group, sources, offset), results, row);
             Value changing = ints.affine(ints.from(at.slice), step, 0);
             Value buffer = flatten(b, loc, kernel.operandBuffer(1));
-            return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, at.further * step), width);
+            return ahead([&] { return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, at.further * step), width); });
           }};
 }
 
 GpuGemm::Operand ConvGemm::source(KernelBuilder &kernel) const {
   int64_t alongRow = wideAccess(kernel.operandElementType(0), pixels), channels = sources * s.group;
   if (pointwise && padded == sources && alongRow > 1)
-    return {false, alongRow, [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+    return {false, alongRow, [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
               Ints ints{b, loc};
               SmallVector<Value> pixel = ints.delinearize(ints.from(at.outer), {s.batch, pixels});
               Value channel = ints.affine(ints.from(at.batch), sources, ints.from(at.offset));
               Value staying = ints.affine(ints.affine(pixel[0], channels, channel), pixels, pixel[1]);
               Value changing = ints.affine(ints.from(at.slice), pixels, 0);
               Value buffer = flatten(b, loc, kernel.operandBuffer(0));
-              return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, at.further * pixels), alongRow);
+              return ahead([&] { return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, at.further * pixels), alongRow); });
             }};
-  // Where the channels read at once lie, and whether they do: null everywhere, or inside; if not all of them exist, the first `partial`
-  // do, and existing ones are read in place of the others.
-  struct Source {
-    Depth k;
-    Value place, rest, inside, full;
-  };
-  int64_t partial = sources % width;
-  auto find = [=, this](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+  auto read = [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
     Ints ints{b, loc};
     SmallVector<Value> pixel = ints.delinearize(ints.from(at.outer), prepend({s.batch}, grid)), first, moved;
-    Source source{depthAt(b, loc, at), {}, {}, {}, {}};
-    Depth &k = source.k;
+    Depth k = depthAt(b, loc, at);
+    Value inside;
     for (size_t d = 0; d < dims.size(); ++d) {
       first.push_back(ints.affine(pixel[d + 1], dims[d].scale, dims[d].offset));
       moved.push_back(ints.affine(k.tap[d], dims[d].step, 0));
       if (!pointwise)
-        source.inside = both(b, loc, source.inside, ints.below(ints.add(first[d], moved[d]), ints.constant(sourceSize[d])));
+        inside = both(b, loc, inside, ints.below(ints.add(first[d], moved[d]), ints.constant(sourceSize[d])));
     }
     Value channel = ints.affine(ints.from(at.batch), sources, k.staying);
     Value staying = ints.affine(ints.affine(pixel[0], channels, channel), sourcePixels, ints.linearize(first, sourceSize));
     Value changing = ints.affine(k.changing, sourcePixels, ints.linearize(moved, sourceSize));
-    source.place = ints.add(staying, changing);
-    if (source.inside)
-      source.place = arith::SelectOp::create(b, loc, source.inside, source.place, ints.constant(0));
-    source.rest = source.place;
+    Value place = ints.add(staying, changing);
+    if (inside)
+      place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
+    // The last of the channels read at once may not exist; existing ones are read in their place, those from the first on.
+    int64_t partial = sources % width;
+    Value full, rest = place;
     if (partial && sources > width) {
       Value last = ints.constant(sources - width - k.further);
-      source.full = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sle, ints.add(k.staying, k.changing), last);
-      Value existing = ints.constant(-(k.further + partial) * sourcePixels);
-      source.rest = arith::SelectOp::create(b, loc, source.full, source.place, existing);
+      full = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sle, ints.add(k.staying, k.changing), last);
+      rest = arith::SelectOp::create(b, loc, full, place, ints.constant(-(k.further + partial) * sourcePixels));
     }
-    return source;
-  };
-  auto exist = [=, this](int64_t i) { return !partial || sources > width || i < partial; }; // the i-th of the channels, in any place
-  auto read = [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
-    Ints ints{b, loc};
-    Source source = find(b, loc, at);
     Value buffer = flatten(b, loc, kernel.operandBuffer(0));
     SmallVector<Value> values;
-    for (int64_t i = 0; i < width && exist(i); ++i) {
-      Value place = ints.toIndex(partial && i >= partial ? source.rest : source.place);
-      Value linear = kb::add(b, loc, place, kb::idx(b, loc, (source.k.further + i) * sourcePixels));
-      values.push_back(readWide(b, loc, buffer, linear, 1));
+    for (int64_t i = 0; i < width; ++i) {
+      bool past = partial && i >= partial;
+      if (past && !full) { // these are the only channels
+        values.push_back(kb::constant(b, loc, element, 0));
+        continue;
+      }
+      Value linear = kb::add(b, loc, ints.toIndex(past ? rest : place), kb::idx(b, loc, (k.further + i) * sourcePixels));
+      values.push_back(ahead([&] { return readWide(b, loc, buffer, linear, 1); }));
     }
-    return GpuGemm::Read(values);
+    return orZero(b, loc, inside, zeroFrom(b, loc, partial, full, concatenate(b, loc, values)));
   };
-  auto join = [=, this](OpBuilder &b, Location loc, const GpuGemm::Place &at, ValueRange read) {
-    Source source = find(b, loc, at);
-    SmallVector<Value> values(read);
-    while (int64_t(values.size()) < width)
-      values.push_back(kb::constant(b, loc, element, 0));
-    return orZero(b, loc, source.inside, zeroFrom(b, loc, partial, source.full, concatenate(b, loc, values)));
-  };
-  return {true, width, read, /*gathered=*/true, /*ragged=*/false, join};
+  return {true, width, read, /*gathered=*/true};
 }
 
 void ConvGemm::store(KernelBuilder &kernel, OpBuilder &b, Location loc, bool hasBias, Value group, Value row, Value column,

@@ -106,11 +106,11 @@ private:
     return rest ? ints.below(first, ints.constant(line() - rest)) : Value();
   }
   /// The pixels of a line from the one at `place` in the buffer on, zeros past the line's end.
-  Value readLine(OpBuilder &b, Location loc, Value buffer, Value full, Value place) const;
+  Value readLine(OpBuilder &b, Location loc, Value buffer, Value full, Value place, ReadAhead &ahead) const;
   /// The same of what they read of x: `position` is the first one's in the input's line, at most line() of which come from `moved` on.
   /// Zeros outside, and everywhere but for `inside`.
   Value readMoved(OpBuilder &b, Location loc, Value buffer, Value full, Value position, Value moved, Value place,
-                  Value inside) const;
+                  Value inside, ReadAhead &ahead) const;
 };
 
 WeightGrad::WeightGrad(Type element, const ConvShape &s) : element(element), s(s) {
@@ -138,26 +138,26 @@ WeightGrad::WeightGrad(Type element, const ConvShape &s) : element(element), s(s
   lines = numElements(out) / line();
 }
 
-Value WeightGrad::readLine(OpBuilder &b, Location loc, Value buffer, Value full, Value place) const {
+Value WeightGrad::readLine(OpBuilder &b, Location loc, Value buffer, Value full, Value place, ReadAhead &ahead) const {
   Ints ints{b, loc};
   int64_t part = std::min(width, wideAccess(element, line())), rest = line() % width;
   int64_t total = numElements(cast<MemRefType>(buffer.getType()).getShape());
   if (part == 1 && UnalignedPairs::reads(element, width, total)) {
     UnalignedPairs pairs{width, total, 0, padded - line(), full, rest};
-    return zeroFrom(b, loc, rest, full, elementsOf(b, loc, UnalignedPairs::join(b, loc, pairs.read(b, loc, buffer, place), place), element));
+    return zeroFrom(b, loc, rest, full, elementsOf(b, loc, pairs.read(b, loc, buffer, place, ahead), element));
   }
   // Past the end, the first pixels of the buffer are read.
   Value more = rest ? Value(arith::SelectOp::create(b, loc, full, place, ints.constant(-rest))) : place;
   SmallVector<Value> parts;
   for (int64_t i = 0; i < width; i += part) {
     Value linear = kb::add(b, loc, ints.toIndex(i < rest ? place : more), kb::idx(b, loc, i));
-    parts.push_back(readWide(b, loc, buffer, linear, part));
+    parts.push_back(ahead([&] { return readWide(b, loc, buffer, linear, part); }));
   }
   return zeroFrom(b, loc, rest, full, concatenate(b, loc, parts));
 }
 
 Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full, Value position, Value moved, Value place,
-                            Value inside) const {
+                            Value inside, ReadAhead &ahead) const {
   Ints ints{b, loc};
   int64_t stride = strides.back(), pad = pads.back(), size = in.back(), last = padded - width;
   int64_t reach = (kernel.back() - 1) * dilations.back() - pad; // of the last tap
@@ -176,7 +176,7 @@ Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full
     if (inside)
       place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
     UnalignedPairs read{width, total, std::max<int64_t>(0, pad), std::max<int64_t>(0, padded + reach - size), full, line() % width};
-    SmallVector<Value> pairs = UnalignedPairs::join(b, loc, read.read(b, loc, buffer, place), place);
+    SmallVector<Value> pairs = read.read(b, loc, buffer, place, ahead);
     for (int64_t i = 0; i < width; ++i)
       if (Value in = exists(i)) {
         Value other = arith::AndIOp::create(b, loc, pairs[i / 2], ints.constant(i % 2 ? 0xffff : -0x10000));
@@ -201,25 +201,26 @@ Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full
       at = ints.toIndex(at);
     }
     Value in = exists(i);
-    values.push_back(orZero(b, loc, in ? both(b, loc, inside, in) : inside, readWide(b, loc, buffer, at, 1)));
+    Value value = ahead([&] { return readWide(b, loc, buffer, at, 1); });
+    values.push_back(orZero(b, loc, in ? both(b, loc, inside, in) : inside, value));
   }
   return concatenate(b, loc, values);
 }
 
 GpuGemm::Operand WeightGrad::gradient(KernelBuilder &builder) const {
-  return {true, width, [this, &builder](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+  return {true, width, [this, &builder](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
             Ints ints{b, loc};
             SmallVector<Value> pixel = pixelAt(b, loc, at);
             int64_t size = numElements(out);
             Value filter = ints.affine(ints.from(at.batch), s.filtersPerGroup(), ints.from(at.outer));
             Value inImage = ints.linearize(ArrayRef(pixel).drop_front(), out);
             Value place = ints.add(ints.affine(filter, size, 0), ints.affine(pixel[0], s.filters * size, inImage));
-            return readLine(b, loc, flatten(b, loc, builder.operandBuffer(1)), isFull(b, loc, pixel.back()), place);
+            return readLine(b, loc, flatten(b, loc, builder.operandBuffer(1)), isFull(b, loc, pixel.back()), place, ahead);
           }};
 }
 
 GpuGemm::Operand WeightGrad::input(KernelBuilder &builder) const {
-  return {true, width, [this, &builder](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
+  return {true, width, [this, &builder](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
             Ints ints{b, loc};
             SmallVector<int64_t> columnShape(kernel);
             columnShape.push_back(s.channelsPerGroup());
@@ -239,10 +240,10 @@ GpuGemm::Operand WeightGrad::input(KernelBuilder &builder) const {
             Value buffer = flatten(b, loc, builder.operandBuffer(0)), full = isFull(b, loc, pixel.back());
             bool unmoved = kernel.back() == 1 && strides.back() == 1 && pads.back() == 0 && in.back() == line();
             if (!unmoved)
-              return readMoved(b, loc, buffer, full, ints.add(first.back(), moved.back()), moved.back(), place, inside);
+              return readMoved(b, loc, buffer, full, ints.add(first.back(), moved.back()), moved.back(), place, inside, ahead);
             if (inside)
               place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
-            return orZero(b, loc, inside, readLine(b, loc, buffer, full, place));
+            return orZero(b, loc, inside, readLine(b, loc, buffer, full, place, ahead));
           }};
 }
 

@@ -174,14 +174,14 @@ GpuGemm::Place Fetch::at(OpBuilder &b, Location loc, Value first, bool partial, 
 }
 
 SmallVector<Value> Fetch::read(OpBuilder &b, Location loc, Value first, bool partial) const {
-  SmallVector<Value> values;
+  ReadAhead ahead;
   for (size_t round = 0; round < rounds(partial); ++round)
-    llvm::append_range(values, operand.read(b, loc, at(b, loc, first, partial, round)).values);
-  return values;
+    operand.read(b, loc, at(b, loc, first, partial, round), ahead);
+  return std::move(ahead.values);
 }
 
 void Fetch::put(OpBuilder &b, Location loc, const GpuTile &form, Value stage, Value first, bool partial, ValueRange read) const {
-  size_t parts = read.size() / rounds(partial);
+  ReadAhead ahead(read);
   int64_t size = present(partial), width = operand.alongDepth ? operand.width : 1, rest = size % width;
   bool zeros = size % form.depthStep() != 0;
   auto below = [&](Value k, int64_t limit) -> Value {
@@ -189,8 +189,7 @@ void Fetch::put(OpBuilder &b, Location loc, const GpuTile &form, Value stage, Va
   };
   SmallVector<Value> values;
   for (size_t round = 0; round < rounds(partial); ++round) {
-    ValueRange brought = read.slice(round * parts, parts);
-    Value value = operand.join ? operand.join(b, loc, at(b, loc, first, partial, round), brought) : brought.front();
+    Value value = operand.read(b, loc, at(b, loc, first, partial, round), ahead);
     if (zeros && rest)
       value = zeroFrom(b, loc, rest, below(k[round], size - rest), value);
     values.push_back(zeros ? orZero(b, loc, below(k[round], size), value) : value);

@@ -12,6 +12,7 @@
 #define GMC_DIALECTS_NN_GPUGEMM_H
 
 #include "dialects/Interfaces/KernelBuilder.h"
+#include "dialects/NN/GpuSupport.h"
 #include <functional>
 
 namespace gmc::nn {
@@ -44,26 +45,18 @@ struct GpuGemm {
     mlir::Value k(mlir::OpBuilder &b, mlir::Location loc) const;
   };
 
-  /// What a read brought, to be held in registers while the slice before is used.
-  struct Read {
-    Read(mlir::Value value) : values{value} {}
-    Read(llvm::SmallVector<mlir::Value> values) : values(std::move(values)) {}
-    llvm::SmallVector<mlir::Value> values;
-  };
-
   struct Operand {
     /// Whether elements read at once follow each other in k, or in rows (of A) or columns (of B).
     bool alongDepth;
     /// Their number: the first one's position along that dimension is a multiple of it, and so is the extent unless it is ragged.
     int64_t width;
-    /// Elements at a place and following, as tiling.element or a vector of `width` of it, or what `join` makes these of; positions exist.
-    std::function<Read(mlir::OpBuilder &, mlir::Location, const Place &)> read;
+    /// Elements at a place and following, as tiling.element or a vector of `width` of it; positions exist. What it reads is held in
+    /// registers while the slice before is used.
+    std::function<mlir::Value(mlir::OpBuilder &, mlir::Location, const Place &, ReadAhead &)> read;
     /// Neighbours in memory, which neighbouring threads should read, follow each other the other way: what is read at once lies apart.
     bool gathered = false;
     /// Only the first of the elements has to exist; the others are anything where they do not.
     bool ragged = false;
-    /// The elements, from what was read at the place.
-    std::function<mlir::Value(mlir::OpBuilder &, mlir::Location, const Place &, mlir::ValueRange)> join{};
   };
 
   GemmTiling tiling;

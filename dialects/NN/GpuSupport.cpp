@@ -66,10 +66,11 @@ bool UnalignedPairs::reads(Type element, int64_t width, int64_t total) {
   return elementBytes(element) == 2 && width % 2 == 0 && total % 2 == 0 && total < std::numeric_limits<int32_t>::max() - 2 * width;
 }
 
-SmallVector<Value> UnalignedPairs::read(OpBuilder &b, Location loc, Value buffer, Value place, int64_t further) const {
+SmallVector<Value> UnalignedPairs::read(OpBuilder &b, Location loc, Value buffer, Value place, ReadAhead &ahead, int64_t further) const {
   Ints ints{b, loc};
   auto type = VectorType::get({2}, cast<MemRefType>(buffer.getType()).getElementType());
-  Value first = arith::AndIOp::create(b, loc, place, ints.constant(-2));
+  Value odd = b.createOrFold<arith::AndIOp>(loc, place, ints.constant(1)), first = arith::AndIOp::create(b, loc, place, ints.constant(-2));
+  Value bits = arith::MulIOp::create(b, loc, odd, ints.constant(16));
   int64_t lowest = -before - before % 2, highest = std::max<int64_t>(0, total + after - width) / 2 * 2;
   int64_t highestFull = std::max<int64_t>(0, highest - width); // another `width` follows in the line
   bool mayRest = full && total >= width + 2; // the start of the buffer will do for what is of no use
@@ -86,20 +87,15 @@ SmallVector<Value> UnalignedPairs::read(OpBuilder &b, Location loc, Value buffer
         at = arith::MinSIOp::create(b, loc, at, ints.constant(total - 2));
       at = ints.toIndex(at);
     }
-    Value pair = vector::LoadOp::create(b, loc, type, buffer, at, false, llvm::Align(4));
-    pair = vector::BitCastOp::create(b, loc, VectorType::get({1}, b.getI32Type()), pair);
-    pairs.push_back(vector::ExtractOp::create(b, loc, pair, 0));
+    pairs.push_back(ahead([&]() -> Value {
+      Value pair = vector::LoadOp::create(b, loc, type, buffer, at, false, llvm::Align(4));
+      pair = vector::BitCastOp::create(b, loc, VectorType::get({1}, b.getI32Type()), pair);
+      return vector::ExtractOp::create(b, loc, pair, 0);
+    }));
   }
-  return pairs;
-}
-
-SmallVector<Value> UnalignedPairs::join(OpBuilder &b, Location loc, ValueRange read, Value place) {
-  Ints ints{b, loc};
-  Value odd = b.createOrFold<arith::AndIOp>(loc, place, ints.constant(1));
-  Value bits = arith::MulIOp::create(b, loc, odd, ints.constant(16));
-  SmallVector<Value> pairs;
-  for (size_t i = 0; i + 1 < read.size(); ++i)
-    pairs.push_back(LLVM::FshrOp::create(b, loc, read[i + 1], read[i], bits));
+  for (int64_t i = 0; i < width / 2; ++i)
+    pairs[i] = LLVM::FshrOp::create(b, loc, pairs[i + 1], pairs[i], bits);
+  pairs.pop_back();
   return pairs;
 }
 

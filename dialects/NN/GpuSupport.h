@@ -4,6 +4,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/ValueRange.h"
 
 namespace gmc::nn {
 
@@ -38,20 +39,37 @@ mlir::Value zeroFrom(mlir::OpBuilder &b, mlir::Location loc, int64_t from, mlir:
 /// Scalars or vectors, a power of two of them, as one vector, or what they are if there is one of one.
 mlir::Value concatenate(mlir::OpBuilder &b, mlir::Location loc, llvm::ArrayRef<mlir::Value> parts);
 
+/// Reads whose values are waited for later than they are asked for. What makes a value of some reads does each through this, and is called
+/// twice: first it reads, where what else it computes is for nothing and goes, then, given what was read, it makes the value.
+class ReadAhead {
+public:
+  ReadAhead() = default;
+  explicit ReadAhead(mlir::ValueRange brought) : values(brought), given(true) {}
+
+  mlir::Value operator()(llvm::function_ref<mlir::Value()> read) {
+    if (!given)
+      return values.emplace_back(read());
+    return values[next++];
+  }
+  llvm::SmallVector<mlir::Value> values; ///< in the order of the reads
+
+private:
+  bool given = false;
+  size_t next = 0;
+};
+
 /// Neighbours of 2 bytes at any place of a buffer, as 32-bit pairs: put together from pairs that are aligned, which takes fewer reads than
 /// the elements do. Places are 32-bit integers.
 struct UnalignedPairs {
-  int64_t width, total;    ///< elements at once and of the buffer, both even
-  int64_t before, after;   ///< how far outside the buffer they may lie, where anything is read
-  mlir::Value full{};      ///< null, or whether they are not a line's last, of which the first `rest` are of use
+  int64_t width, total;  ///< elements at once and of the buffer, both even
+  int64_t before, after; ///< how far outside the buffer they may lie, where anything is read
+  mlir::Value full{};    ///< null, or whether they are not a line's last, of which the first `rest` are of use
   int64_t rest = 0;
 
   static bool reads(mlir::Type element, int64_t width, int64_t total);
-  /// The width / 2 + 1 aligned pairs that hold the elements from `place` + `further` on, which is an even number.
-  llvm::SmallVector<mlir::Value> read(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer, mlir::Value place,
+  /// The elements from `place` + `further` on, which is an even number, as width / 2 pairs.
+  llvm::SmallVector<mlir::Value> read(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer, mlir::Value place, ReadAhead &ahead,
                                       int64_t further = 0) const;
-  /// The width / 2 pairs of elements, from those; of the place only matters whether it is odd.
-  static llvm::SmallVector<mlir::Value> join(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange read, mlir::Value place);
 };
 
 /// 32-bit pairs as a vector of `element`.

@@ -43,23 +43,17 @@ void emitGpuMatmul(MatmulOp op, KernelBuilder &kernel) {
     if (width == 1 && columns > oddWidth && UnalignedPairs::reads(kernel.operandElementType(i), oddWidth, total)) {
       // Rows of an odd number of 2 bytes. A thread's rounds are an even number of rows apart, so all its places are odd or none is.
       UnalignedPairs pairs{oddWidth, total, 0, oddWidth - columns % oddWidth};
-      auto first = [place, alongDepth](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
-        return Ints{b, loc}.from(place(b, loc, at, alongDepth ? at.k(b, loc) : kb::add(b, loc, at.slice, at.offset)));
+      auto read = [=, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
+        Value first = place(b, loc, at, alongDepth ? at.k(b, loc) : kb::add(b, loc, at.slice, at.offset));
+        Value buffer = flatten(b, loc, kernel.operandBuffer(i));
+        SmallVector<Value> read = pairs.read(b, loc, buffer, Ints{b, loc}.from(first), ahead, alongDepth ? 0 : at.further * columns);
+        return elementsOf(b, loc, read, kernel.operandElementType(i));
       };
-      int64_t step = alongDepth ? 0 : columns;
-      return GpuGemm::Operand{alongDepth, oddWidth,
-                              [=, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
-                                Value buffer = flatten(b, loc, kernel.operandBuffer(i));
-                                return GpuGemm::Read(pairs.read(b, loc, buffer, first(b, loc, at), at.further * step));
-                              },
-                              /*gathered=*/false, /*ragged=*/true,
-                              [=, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ValueRange read) {
-                                SmallVector<Value> joined = UnalignedPairs::join(b, loc, read, first(b, loc, at));
-                                return elementsOf(b, loc, joined, kernel.operandElementType(i));
-                              }};
+      return GpuGemm::Operand{alongDepth, oddWidth, read, /*gathered=*/false, /*ragged=*/true};
     }
-    return GpuGemm::Operand{alongDepth, width, [=, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at) {
-                              return readWide(b, loc, flatten(b, loc, kernel.operandBuffer(i)), place(b, loc, at, at.k(b, loc)), width);
+    return GpuGemm::Operand{alongDepth, width, [=, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
+                              Value buffer = flatten(b, loc, kernel.operandBuffer(i)), linear = place(b, loc, at, at.k(b, loc));
+                              return ahead([&] { return readWide(b, loc, buffer, linear, width); });
                             }};
   };
   bool biasWide = !op.getBias() || kernel.operandBuffer(2);
