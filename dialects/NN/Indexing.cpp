@@ -154,8 +154,11 @@ void GatherGradOp::emitKernel(KernelBuilder &kernel) {
   });
   int64_t blocks = llvm::divideCeil(features, block), outerCount = ShapedType::getNumElements(outer);
   if (kernel.target() == KernelTarget::Gpu && axis == 0 && isa<FloatType>(type) && count > 0)
-    return emitScatterRows(kernel, count, features, [&](OpBuilder &b, Location loc, Value row) {
-      return clampedIndex(b, loc, kernel.load(b, loc, 1, kb::delinearize(b, loc, row, indexShape)), dim);
+    return emitScatterRows(kernel, count, features, [&](OpBuilder &b, Location loc, Value row, int64_t neighbours) {
+      SmallVector<Value> indices = kernel.loadNeighbours(b, loc, 1, row, neighbours);
+      for (Value &index : indices)
+        index = clampedIndex(b, loc, index, dim);
+      return indices;
     });
   kernel.parallel({outerCount * blocks}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
     SmallVector<Value> piece = kb::delinearize(b, loc, ivs[0], {outerCount, blocks});

@@ -177,12 +177,14 @@ void BatchNormOp::emitKernel(KernelBuilder &kernel) {
   bool training = getTraining();
   bool planes = training && PlaneSums::pays(kernel.target(), shape);
   PlaneSums sums(shape);
-  // What is about as large as the channel's elements, the first of them or the mean of the first few: deviations are taken from it so that x
-  // is read once, and their mean is small.
+  // What is about as large as the channel's elements, the first of them or the mean of the first few that are 16 bytes of memory: deviations
+  // are taken from it so that x is read once, and their mean is small.
   int64_t plane = numElements(ArrayRef(shape).drop_front(2)), few = 16 / kernel.operandBytes(0);
   auto reference = [&](OpBuilder &b, Location loc, Value c) {
-    if (plane % few == 0) {
-      Value first = kb::mul(b, loc, c, kb::idx(b, loc, plane));
+    if (plane % few == 0 || plane >= 2 * few - 1) {
+      Value first = kb::mul(b, loc, c, kb::idx(b, loc, plane)), width = kb::idx(b, loc, few);
+      if (plane % few)
+        first = kb::mul(b, loc, kb::div(b, loc, kb::add(b, loc, first, kb::idx(b, loc, few - 1)), width), width);
       Scalar sum(b, loc, kb::constant(b, loc, type, 0));
       for (Value x : kernel.loadNeighbours(b, loc, 0, first, few))
         sum = sum + convert(sum.with(x), type);
