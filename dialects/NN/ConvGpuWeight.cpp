@@ -84,7 +84,7 @@ struct WeightGrad {
   GemmTiling tiling() const {
     GemmTiling tiling{element, s.group, s.filtersPerGroup(), columns(), s.batch * lines * padded};
     if (strides.back() > 1) // every pixel has an address and a test of its own
-      tiling.resident = std::min<int64_t>(tiling.resident, 2);
+      tiling.resident = std::max<int64_t>(tiling.resident - 1, 1);
     return tiling;
   }
   GpuGemm::Operand gradient(KernelBuilder &builder) const;
