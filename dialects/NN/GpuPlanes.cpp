@@ -12,6 +12,10 @@ namespace gmc::nn {
 static constexpr int64_t wantedBytes = 16 << 10, enoughBlocks = 1024;
 static constexpr int64_t mostThreads = 256;
 
+Value PlaneSide::distance(OpBuilder &b, Location loc, Value number, ValueRange at) const {
+  return kb::add(b, loc, kb::mul(b, loc, number, kb::idx(b, loc, plane)), kb::linearize(b, loc, at, shape));
+}
+
 SmallVector<int64_t> PlaneSide::part(int64_t planes, int64_t rows) const {
   SmallVector<int64_t> sizes{planes, rows};
   llvm::append_range(sizes, shape.drop_front());
@@ -153,12 +157,8 @@ bool emitGpuPlanes(KernelBuilder &kernel, const PlaneSide &in, const PlaneSide &
     block.barrier(b, loc);
     Value xFirst = x.place(b, loc, part.position(b, loc, in)), yFirst = y.place(b, loc, part.position(b, loc, out));
     part.overElements(b, loc, out, d.rows, part.firstRow, part.lastEnd, [&](OpBuilder &b, Location l, Value, Value plane, ValueRange at) {
-      auto place = [](OpBuilder &b, Location l, const PlaneSide &side, Value first, Value plane, ValueRange at) {
-        Value inPlane = kb::add(b, l, kb::mul(b, l, plane, kb::idx(b, l, side.plane)), kb::linearize(b, l, at, side.shape));
-        return kb::add(b, l, first, inPlane);
-      };
-      auto load = [&](OpBuilder &b, Location l, ValueRange from) { return x.load(b, l, place(b, l, in, xFirst, plane, from)); };
-      y.store(b, l, value(b, l, load, kb::add(b, l, part.firstPlane, plane), at), place(b, l, out, yFirst, plane, at));
+      auto load = [&](OpBuilder &b, Location l, ValueRange from) { return x.load(b, l, kb::add(b, l, xFirst, in.distance(b, l, plane, from))); };
+      y.store(b, l, value(b, l, load, kb::add(b, l, part.firstPlane, plane), at), kb::add(b, l, yFirst, out.distance(b, l, plane, at)));
     });
     block.barrier(b, loc);
     y.write(kernel, b, loc, 0, yBegin, yEnd, yCount, endsAligned);

@@ -20,6 +20,8 @@ struct PlaneSide {
   PlaneSide(llvm::ArrayRef<int64_t> shape) : shape(shape), plane(numElements(shape)), row(numElements(shape.drop_front())) {}
   /// A shape of `planes` planes with `rows` rows each.
   llvm::SmallVector<int64_t> part(int64_t planes, int64_t rows) const;
+  /// How far position `at` of plane `number` is behind the start of plane 0.
+  mlir::Value distance(mlir::OpBuilder &b, mlir::Location loc, mlir::Value number, mlir::ValueRange at) const;
 };
 
 /// How planes are divided among blocks: `planes` whole ones each, or `rows` of one.

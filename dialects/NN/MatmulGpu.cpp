@@ -74,10 +74,8 @@ void emitGpuMatmul(MatmulOp op, KernelBuilder &kernel) {
           return writeWide(b, loc, sum, flatten(b, loc, kernel.resultBuffer(0)), linear);
         }
         // The result is [batch.., m, n], or has its batch dimensions among the rows.
-        SmallVector<Value> at = s.batch.empty() ? kb::delinearize(b, loc, row, kernel.resultShape(0).drop_back())
-                                                : kb::delinearize(b, loc, batch, s.batch);
-        if (!s.batch.empty())
-          at.push_back(row);
+        SmallVector<Value> at = kb::delinearize(b, loc, batch, s.batch);
+        llvm::append_range(at, kb::delinearize(b, loc, row, kernel.resultShape(0).drop_front(s.batch.size()).drop_back()));
         at.push_back(column);
         kernel.store(b, loc, convertTo(b, loc, sum, kernel.resultElementType(0)), 0, at);
       }};

@@ -158,12 +158,9 @@ bool emitGpuMaxPoolGrad(KernelBuilder &kernel, const Window &w) {
     dy.read(kernel, b, loc, 1);
     block.barrier(b, loc);
     Value xFirst = x.place(b, loc, part.position(b, loc, in)), dyFirst = dy.place(b, loc, part.position(b, loc, out, firstWindow));
-    auto xPlace = [&](OpBuilder &b, Location l, Value plane, Value inPlane) {
-      return kb::add(b, l, xFirst, kb::add(b, l, kb::mul(b, l, plane, kb::idx(b, l, in.plane)), inPlane));
-    };
     part.overElements(b, loc, out, nest.windowRows(d), firstWindow, endWindow, [&](OpBuilder &b, Location l, Value j, Value plane, ValueRange at) {
       auto load = [&](OpBuilder &b, Location l, ValueRange from) {
-        return x.load(b, l, xPlace(b, l, plane, kb::linearize(b, l, from, in.shape)));
+        return x.load(b, l, kb::add(b, l, xFirst, in.distance(b, l, plane, from)));
       };
       Value max = windowMax(b, l, w, {in.shape, load, everyTap(w, in.shape, out.shape)}, type, at, false).second;
       max = kb::fromIndex(b, l, max, position);
@@ -174,14 +171,14 @@ bool emitGpuMaxPoolGrad(KernelBuilder &kernel, const Window &w) {
     block.barrier(b, loc);
     // x has been read: its place takes the sums.
     part.overElements(b, loc, in, d.rows, part.firstRow, part.lastEnd, [&](OpBuilder &b, Location l, Value, Value plane, ValueRange at) {
-      Value self = kb::linearize(b, l, at, in.shape), here = kb::fromIndex(b, l, self, position);
+      Value here = kb::fromIndex(b, l, kb::linearize(b, l, at, in.shape), position);
       Value sum = nest.overWindows(b, l, at, kb::constant(b, l, sumType, 0), [&](OpBuilder &b, Location l, ValueRange window, Value valid, Value acc) -> Value {
         Value place = arith::SelectOp::create(b, l, valid, nest.windowPlace(b, l, plane, window, firstWindow), kb::idx(b, l, 0));
         Value hit = both(b, l, valid, equal(b, l, loadWorkspace(b, l, maxima, place), here));
         Value g = convertTo(b, l, dy.load(b, l, kb::add(b, l, dyFirst, place)), sumType);
         return arith::SelectOp::create(b, l, hit, kb::add(b, l, acc, g), acc);
       });
-      x.store(b, l, convertTo(b, l, sum, type), xPlace(b, l, plane, self));
+      x.store(b, l, convertTo(b, l, sum, type), kb::add(b, l, xFirst, in.distance(b, l, plane, at)));
     });
     block.barrier(b, loc);
     auto [begin, end] = part.range(b, loc, in, part.firstRow, part.endRow);
@@ -222,8 +219,7 @@ bool emitGpuAvgPoolGrad(KernelBuilder &kernel, const Window &w, bool countPad) {
         Value place = arith::SelectOp::create(b, l, valid, nest.windowPlace(b, l, plane, window, firstWindow), kb::idx(b, l, 0));
         return arith::SelectOp::create(b, l, valid, kb::add(b, l, acc, loadWorkspace(b, l, quotients, place)), acc);
       });
-      Value inPlane = kb::add(b, l, kb::mul(b, l, plane, kb::idx(b, l, in.plane)), kb::linearize(b, l, at, in.shape));
-      dx.store(b, l, convertTo(b, l, sum, type), kb::add(b, l, dxFirst, inPlane));
+      dx.store(b, l, convertTo(b, l, sum, type), kb::add(b, l, dxFirst, in.distance(b, l, plane, at)));
     });
     block.barrier(b, loc);
     dx.write(kernel, b, loc, 0, begin, end, nest.own(d), nest.endsAligned());

@@ -6,7 +6,7 @@ The digits network of examples/ is compiled for the host, for sim and for cuda. 
 sm_120 where ptxas is; the cuda trainer must say what this machine lacks, end with exit code 1 when asked to train without a
 driver, and on the simulated driver of test/runtime/cuda, which runs sim's kernels, train exactly what sim trains. Exit 77
 where no toolkit has libdevice, after the part about sim."""
-import json, os, shutil, subprocess, sys
+import json, os, re, shutil, subprocess, sys
 from pathlib import Path
 
 gmc, repository, work, driver, archive, cxx = sys.argv[1], *map(Path, sys.argv[2:5]), *sys.argv[5:]
@@ -66,6 +66,11 @@ if ptx.returncode:
     sys.exit(f"PTX for sm_75: exit {ptx.returncode}\n{ptx.stderr[-2000:]}")
 text = (work / "digits.ptx").read_text()
 check(".visible .entry" in text and ".extern .func" not in text, f"{text.count('.visible .entry')} kernels, no undefined function")
+labels = {match.group(1): match.start() for match in re.finditer(r"^(\$[\w$]+):", text, re.M)}
+loops = [text[labels[match.group(1)]:match.start()] for match in re.finditer(r"\bbra(?:\.uni)?\s+(\$[\w$]+);", text)
+         if labels[match.group(1)] < match.start()]
+waiting = [loop for loop in loops if "bar.sync" in loop]
+check(waiting and all('.pragma "nounroll"' in loop for loop in waiting), f"{len(waiting)} of {len(loops)} loops have barriers, and stay loops")
 compile("cuda", "cuda", "--vram=1GB", "--arch=sm_75,sm_120", "--precision=fp32")
 toolkit = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")] + ["/usr/local/cuda"]
 ptxas = next((f"{root}/bin/ptxas" for root in toolkit if root and os.access(f"{root}/bin/ptxas", os.X_OK)), shutil.which("ptxas"))
