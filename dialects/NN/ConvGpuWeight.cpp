@@ -107,10 +107,10 @@ private:
   }
   /// The pixels of a line from the one at `place` in the buffer on, zeros past the line's end.
   Value readLine(OpBuilder &b, Location loc, Value buffer, Value full, Value place, ReadAhead &ahead) const;
-  /// The same of what they read of x: `position` is the first one's in the input's line, at most line() of which come from `moved` on.
-  /// Zeros outside, and everywhere but for `inside`.
-  Value readMoved(OpBuilder &b, Location loc, Value buffer, Value full, Value position, Value moved, Value place,
-                  Value inside, ReadAhead &ahead) const;
+  /// What these pixels read of x, the first one at `position` of the input's line. Zeros past the line's end, outside, and everywhere but
+  /// for `inside`.
+  Value readMoved(OpBuilder &b, Location loc, Value buffer, Value full, Value position, Value place, Value inside,
+                  ReadAhead &ahead) const;
 };
 
 WeightGrad::WeightGrad(Type element, const ConvShape &s) : element(element), s(s) {
@@ -156,33 +156,29 @@ Value WeightGrad::readLine(OpBuilder &b, Location loc, Value buffer, Value full,
   return zeroFrom(b, loc, rest, full, concatenate(b, loc, parts));
 }
 
-Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full, Value position, Value moved, Value place,
-                            Value inside, ReadAhead &ahead) const {
+Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full, Value position, Value place, Value inside,
+                            ReadAhead &ahead) const {
   Ints ints{b, loc};
-  int64_t stride = strides.back(), pad = pads.back(), size = in.back(), last = padded - width;
+  int64_t stride = strides.back(), pad = pads.back(), size = in.back(), last = padded - width, rest = line() % width;
   int64_t reach = (kernel.back() - 1) * dilations.back() - pad; // of the last tap
-  Value limit = ints.constant(size);
-  if (padded != line()) {
-    limit = arith::MinSIOp::create(b, loc, limit, ints.add(moved, ints.constant((line() - 1) * stride + 1)));
-    limit = arith::MaxSIOp::create(b, loc, limit, ints.constant(0));
-  }
-  // Null where no place comes to lie outside.
+  // Of a pixel that is one: null where none comes to lie outside.
   auto exists = [&](int64_t i) {
-    bool tested = i * stride < pad || last + i >= line() || (last + i) * stride + reach >= size;
-    return tested ? ints.below(ints.add(position, ints.constant(i * stride)), limit) : Value();
+    int64_t pixel = last + i < line() ? last + i : last - width + i; // the last one at this place
+    bool tested = i * stride < pad || pixel * stride + reach >= size;
+    return tested ? ints.below(ints.add(position, ints.constant(i * stride)), ints.constant(size)) : Value();
   };
   int64_t total = numElements(cast<MemRefType>(buffer.getType()).getShape());
   if (stride == 1 && UnalignedPairs::reads(element, width, total)) {
     if (inside)
       place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
-    UnalignedPairs read{width, total, std::max<int64_t>(0, pad), std::max<int64_t>(0, padded + reach - size), full, line() % width};
+    UnalignedPairs read{width, total, std::max<int64_t>(0, pad), std::max<int64_t>(0, padded + reach - size), full, rest};
     SmallVector<Value> pairs = read.read(b, loc, buffer, place, ahead);
     for (int64_t i = 0; i < width; ++i)
       if (Value in = exists(i)) {
         Value other = arith::AndIOp::create(b, loc, pairs[i / 2], ints.constant(i % 2 ? 0xffff : -0x10000));
         pairs[i / 2] = arith::SelectOp::create(b, loc, in, pairs[i / 2], other);
       }
-    return orZero(b, loc, inside, elementsOf(b, loc, pairs, element));
+    return orZero(b, loc, inside, zeroFrom(b, loc, rest, full, elementsOf(b, loc, pairs, element)));
   }
   // What lies outside its line is read in the neighbouring one, or at the ends of the buffer, and is zero then.
   if (inside)
@@ -204,7 +200,7 @@ Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full
     Value value = ahead([&] { return readWide(b, loc, buffer, at, 1); });
     values.push_back(orZero(b, loc, in ? both(b, loc, inside, in) : inside, value));
   }
-  return concatenate(b, loc, values);
+  return zeroFrom(b, loc, rest, full, concatenate(b, loc, values));
 }
 
 GpuGemm::Operand WeightGrad::gradient(KernelBuilder &builder) const {
@@ -240,7 +236,7 @@ GpuGemm::Operand WeightGrad::input(KernelBuilder &builder) const {
             Value buffer = flatten(b, loc, builder.operandBuffer(0)), full = isFull(b, loc, pixel.back());
             bool unmoved = kernel.back() == 1 && strides.back() == 1 && pads.back() == 0 && in.back() == line();
             if (!unmoved)
-              return readMoved(b, loc, buffer, full, ints.add(first.back(), moved.back()), moved.back(), place, inside, ahead);
+              return readMoved(b, loc, buffer, full, ints.add(first.back(), moved.back()), place, inside, ahead);
             if (inside)
               place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
             return orZero(b, loc, inside, readLine(b, loc, buffer, full, place, ahead));
