@@ -46,6 +46,7 @@ static std::string metadataJson(const CompiledPlan &compiled, const CompileReque
                   {"classes", compiled.notes.labelType ? compiled.notes.classes : 0},
                   {"ignore_index", compiled.notes.ignoreIndex},
                   {"from_file", compiled.notes.lossKind == "output"}};
+  json["entries"] = compiled.notes.entries;
   json["optimizer"] = optimizerName(request.training.optimizer);
   json["clip"] = request.training.clip;
   json["ema"] = request.training.ema;

@@ -1,6 +1,7 @@
 //===- BuildMicro.cpp - forward, loss and backward of one micro-batch -----------------------------------===//
 
 #include "dialects/NN/Elementwise.h"
+#include "dialects/NN/Indexing.h"
 #include "dialects/NN/Reduce.h"
 #include "dialects/NN/Tensor.h"
 #include "passes/Autodiff/Autodiff.h"
@@ -102,6 +103,22 @@ static LogicalResult closeBody(TrainingFunction &f, func::FuncOp forward, const 
   return success();
 }
 
+/// Of how many entries a value read as an index by some op chooses one: the fewest, 0 where it is no index.
+static int64_t entriesChosenBy(Value index) {
+  int64_t fewest = 0;
+  auto choose = [&](int64_t entries) { fewest = fewest ? std::min(fewest, entries) : entries; };
+  for (Operation *user : index.getUsers()) {
+    if (auto gather = dyn_cast<nn::GatherOp>(user); gather && gather.getIndices() == index)
+      choose(nn::shapeOf(gather.getX())[gather.getAxis()]);
+    else if (auto gather = dyn_cast<nn::GatherElementsOp>(user); gather && gather.getIndices() == index)
+      choose(nn::shapeOf(gather.getX())[gather.getAxis()]);
+    else if (isa<nn::ReshapeOp, nn::CastOp>(user) && nn::elementTypeOf(user->getResult(0)).isInteger())
+      if (int64_t entries = entriesChosenBy(user->getResult(0)))
+        choose(entries);
+  }
+  return fewest;
+}
+
 static void applyModes(const TrainingOptions &options, TrainingFunction &f, Body &body,
                        DenseMap<Value, Value> &newStates) {
   if (!options.keepNormalization)
@@ -132,6 +149,10 @@ FailureOr<func::FuncOp> buildMicro(func::FuncOp forward, const TrainingOptions &
     notes.classes = nn::shapeOf(loss.scores)[loss.classAxis];
     notes.ignoreIndex = loss.ignoreIndex;
   }
+  for (unsigned i = 0; i < forward.getNumArguments(); ++i)
+    if (Value argument = forward.getArgument(i); argRole(forward, i) == "input")
+      if (int64_t entries = entriesChosenBy(argument))
+        notes.entries[argName(forward, i).str()] = entries;
   f.addResult(loss.sum, "loss_sum", "");
   f.addResult(loss.count, "valid_count", "");
   Value one = nn::splat(f.b, loss.sum.getLoc(), nn::tensorType(loss.sum), 1.0);

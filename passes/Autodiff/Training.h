@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
+#include <map>
 #include <optional>
 #include <string>
 
@@ -48,6 +49,7 @@ struct TrainingNotes {
   bool classification = false;     ///< @eval has a correct_count
   int64_t classes = 0;             ///< of a classification
   int64_t ignoreIndex = -100;      ///< the label that is no class and weighs nothing
+  std::map<std::string, int64_t> entries; ///< of inputs whose values choose one of so many: they are in [-entries, entries)
   std::vector<std::string> notes;  ///< things to tell the user
 };
 

@@ -20,26 +20,30 @@ constexpr int64_t MaxClaim = 16;
 
 uint64_t roundUp(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/// Throws SampleError for a label that is no class: a loss of it would be no number.
-template <typename T> void checkClasses(const Slot &slot, const char *data) {
+/// Throws SampleError for a label that is no class, whose loss would be no number, and for an input that chooses an entry the model lacks.
+template <typename T> void checkRange(const Slot &slot, const char *data) {
   for (uint64_t i = 0, e = slot.elements(); i < e; ++i) {
-    T label;
-    std::memcpy(&label, data + i * sizeof label, sizeof label);
-    if ((label < 0 || label >= slot.classes) && label != slot.ignoreIndex)
-      throw SampleError("the label '" + slot.name + "' is " + std::to_string(label) + ", the model has the classes 0 to " +
-                        std::to_string(slot.classes - 1) + " (" + std::to_string(slot.ignoreIndex) +
-                        " marks what is to be ignored)");
+    T value;
+    std::memcpy(&value, data + i * sizeof value, sizeof value);
+    if (slot.isLabel) {
+      if ((value < 0 || value >= slot.classes) && value != slot.ignoreIndex)
+        throw SampleError("the label '" + slot.name + "' is " + std::to_string(value) + ", the model has the classes 0 to " +
+                          std::to_string(slot.classes - 1) + " (" + std::to_string(slot.ignoreIndex) + " marks what is to be ignored)");
+    } else if (value < -slot.entries || value >= slot.entries) {
+      throw SampleError("the input '" + slot.name + "' is " + std::to_string(value) + ", the model has entries 0 to " +
+                        std::to_string(slot.entries - 1) + " for it (-1 to -" + std::to_string(slot.entries) + " counted from the end)");
+    }
   }
 }
 
-void checkLabels(const std::vector<Slot> &slots, const std::vector<char *> &tensors) {
+void checkRanges(const std::vector<Slot> &slots, const std::vector<char *> &tensors) {
   for (size_t s = 0; s < slots.size(); ++s) {
-    if (!slots[s].isLabel || slots[s].classes <= 0)
+    if ((slots[s].isLabel ? slots[s].classes : slots[s].entries) <= 0)
       continue;
     if (slots[s].dtype == GMC_INT64)
-      checkClasses<int64_t>(slots[s], tensors[s]);
+      checkRange<int64_t>(slots[s], tensors[s]);
     else if (slots[s].dtype == GMC_INT32)
-      checkClasses<int32_t>(slots[s], tensors[s]);
+      checkRange<int32_t>(slots[s], tensors[s]);
   }
 }
 
@@ -152,7 +156,7 @@ struct Loader::Impl {
         pointers[s] = c.target->batch.tensors[s] + static_cast<uint64_t>(row) * slots[s].bytes();
       try {
         source.load(c.samples[i], pointers.data(), context);
-        checkLabels(slots, pointers);
+        checkRanges(slots, pointers);
       } catch (const SampleError &error) {
         c.target->rowErrors[static_cast<size_t>(row)] = source.name(c.samples[i]) + ": " + error.what();
       }

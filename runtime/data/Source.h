@@ -22,6 +22,8 @@ struct Slot {
   bool isLabel = false;
   /// Of integer labels: what is neither in [0, classes) nor ignoreIndex makes a sample a damaged one. 0: anything goes.
   int64_t classes = 0, ignoreIndex = -100;
+  /// Of integer inputs that choose one of so many entries: what is not in [-entries, entries) makes a sample a damaged one. 0: anything goes.
+  int64_t entries = 0;
 
   uint64_t elements() const;
   uint64_t bytes() const { return elements() * dtypeSize(dtype); }

@@ -52,6 +52,7 @@ Metadata parseMetadata(const GmcModel &model) {
     take(json, "workers_max", m.workersMax);
     take(json, "shuffle_buffer_max", m.shuffleBufferMax);
     take(json, "reserve", m.reserve);
+    take(json, "entries", m.entries);
     take(json, "budget_bytes", m.budgetBytes);
     take(json, "arena_bytes", m.arenaBytes);
     take(json, "predicted_step_ms", m.predictedStepMs);

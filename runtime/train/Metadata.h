@@ -23,6 +23,7 @@ namespace gmc::rt {
 ///                          "class_axis": axis of the classes with the batch as axis 0, or -1,
 ///                          "classes": labels are in [0, classes) or "ignore_index"; 0: labels are no classes,
 ///                          "from_file": whether the loss is part of the ONNX file}           object
+///   "entries"             {input: of how many entries its values choose one, which are in [-N, N)}   object
 ///   "optimizer"           "adamw" | "adam" | "sgd" | "momentum" | "nesterov" | "lion"        string
 ///   "clip", "ema"         compiled in?                                                       booleans
 ///   "workers_max"         decoding threads that the reserve holds memory for                 integer
@@ -41,6 +42,7 @@ struct Metadata {
   bool lossFromFile = false, clip = false, ema = false;
   int64_t workersMax = 1, shuffleBufferMax = 0;
   std::map<std::string, uint64_t> reserve;
+  std::map<std::string, int64_t> entries;
   uint64_t budgetBytes = 0, arenaBytes = 0;
   double predictedStepMs = 0;
   float hyper[GMC_HYPER_COUNT] = {};

@@ -32,9 +32,11 @@ std::vector<Slot> programSlots(const Executor &executor, const std::vector<const
         if (tensor->rank == 0 || tensor->dims[0] != program->microBatch)
           throw internalError(std::string("input '") + tensor->name + "' has no batch dimension of " +
                               std::to_string(program->microBatch));
-        if (slotOf(slots, *tensor, role) == slots.size())
-          slots.push_back({tensor->name, tensor->dtype, {tensor->dims + 1, tensor->dims + tensor->rank},
-                           role == GMC_ROLE_LABEL, metadata.classes, metadata.ignoreIndex});
+        if (slotOf(slots, *tensor, role) == slots.size()) {
+          auto entries = metadata.entries.find(tensor->name);
+          slots.push_back({tensor->name, tensor->dtype, {tensor->dims + 1, tensor->dims + tensor->rank}, role == GMC_ROLE_LABEL,
+                           metadata.classes, metadata.ignoreIndex, entries == metadata.entries.end() ? 0 : entries->second});
+        }
       }
   return slots;
 }

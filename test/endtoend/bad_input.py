@@ -82,6 +82,26 @@ def wrong_label(gmc, work):
     run(trainer, f"--data=y={work}/x.npy,label={work}/y.npy").must(1, "'x'")
 
 
+def unknown_tokens(gmc, work):
+    """Indices that a table does not have make their samples damaged ones; those counted from its end are good."""
+    text = model([("Gather", "table", ["w0", "ids"], ["e"]), ("Flatten", "flat", ["e"], ["f"]), ("Gemm", "fc", ["f", "w1"], ["logits"])],
+                 [weight("w0", 7, 4), weight("w1", 12, 3)], [value("ids", "batch", 3, kind=7)], [value("logits", "batch", 3)])
+    trainer = compiled(gmc, work, text)
+    ids = [[i % 7, -1 - i % 7, (i * 3) % 7] for i in range(96)]
+    labels = npy(work / "y.npy", "<i8", (96,), struct.pack("<96q", *(row[0] % 3 for row in ids)))
+
+    def data(name, kind="q"):
+        return "ids=" + str(npy(work / name, f"<i{struct.calcsize(kind)}", (96, 3), struct.pack(f"<288{kind}", *sum(ids, []))))
+    good = data("good.npy")
+    ids[11][2], ids[40][0] = 7, -8
+    bad = data("bad.npy")
+    with Untouched(work):
+        run(trainer, f"--data={good},label={labels}").must(0)
+        run(trainer, f"--data={bad},label={labels}").must(1, "'ids' is 7", "0 to 6", "--max-bad-samples")
+        run(trainer, f"--data={bad},label={labels}", "--max-bad-samples=2").must(0, "2 damaged samples were skipped", "'ids' is -8")
+        run(trainer, f"--predict={bad}").must(1, "'ids' is 7")
+
+
 def unknown_ops(gmc, work):
     text = model([("Gemm", "first", ["x", "w1"], ["h"]), ("Frobnicate", "spin", ["h"], ["s"]),
                   ("Quux", "twist", ["s"], ["t"], 'domain: "com.example"'), ("Gemm", "last", ["t", "w2"], ["logits"])],
@@ -345,8 +365,8 @@ def vanished_data(gmc, work):
     expect(not [p for p in work.glob("c/*") if ".tmp" in p.name], "a half-written checkpoint")
 
 
-CASES = {f.__name__: f for f in (damaged_model, missing_external_data, wrong_label, unknown_ops, one_megabyte, short_reserve,
-                                 unwritable_output, damaged_pictures, no_data, full_disk, contradictions, missing_dims,
+CASES = {f.__name__: f for f in (damaged_model, missing_external_data, wrong_label, unknown_tokens, unknown_ops, one_megabyte,
+                                 short_reserve, unwritable_output, damaged_pictures, no_data, full_disk, contradictions, missing_dims,
                                  order_of_nodes, initializer_types, wrong_weights, vanished_data)}
 if __name__ == "__main__":
     main(CASES, USAGE)
