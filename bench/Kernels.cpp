@@ -1,8 +1,9 @@
 //===- Kernels.cpp - bandwidth of generated kernels against STREAM copy ----------------------------------===//
 //
-// bench-kernels [--threads=N] [--mb=N] [--rounds=N] [--only=NAME] [-o PAGE]: runs memory-bound kernels on tensors of N MB through the code
-// that trainers run, and a STREAM copy between each two of them. What is printed is the best of the rounds, in GB/s of bytes that a
-// kernel has to read and write once, and its share of the copy's. Kernels and copies take turns, so that both see the same machine.
+// bench-kernels [--threads=N] [--mb=N] [--rounds=N] [--only=NAME] [-o PAGE]: runs memory-bound kernels on tensors of N
+// MB through the code that trainers run, and a STREAM copy between each two of them. What is printed is the best of the
+// rounds, in GB/s of bytes that a kernel has to read and write once, and its share of the copy's. Kernels and copies
+// take turns, so that both see the same machine.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -47,8 +48,8 @@ double seconds(llvm::function_ref<void()> body) {
   return now() - begin;
 }
 
-/// The loop of STREAM's copy, c[i] = a[i], in both forms that compilers make of it: ordinary stores, and the C library's
-/// copy, whose stores bypass the caches. The faster of the two counts.
+/// The loop of STREAM's copy, c[i] = a[i], in both forms that compilers make of it: ordinary stores, and the C
+/// library's copy, whose stores bypass the caches. The faster of the two counts.
 class Stream {
 public:
   explicit Stream(size_t bytes) : bytes(bytes), from(allocate(bytes)), to(allocate(bytes)) {}
@@ -74,7 +75,8 @@ private:
     return seconds([&] {
       std::vector<std::thread> pool;
       for (int t = 1; t < threads; ++t)
-        pool.emplace_back([=, this] { copy(to + n * t / threads, from + n * t / threads, n * (t + 1) / threads - n * t / threads); });
+        pool.emplace_back(
+            [=, this] { copy(to + n * t / threads, from + n * t / threads, n * (t + 1) / threads - n * t / threads); });
       copy(to, from, n / threads);
       for (std::thread &thread : pool)
         thread.join();
@@ -97,25 +99,39 @@ std::vector<Kernel> kernels(int64_t rows) {
       {"bias, gelu-like chain", "func.func @f(%x: T, %b: R) -> T {\n %0 = nn.add %x, %b : T, R\n %1 = nn.tanh %0 : T\n"
                                 " %2 = nn.mul %1, %0 : T, T\n return %2 : T }"},
       {"exp", "func.func @f(%x: T) -> T {\n %0 = nn.exp %x : T\n return %0 : T }"},
-      {"sum of everything", "func.func @f(%x: T) -> tensor<f32> {\n %0 = \"nn.reduce_sum\"(%x) <{axes = array<i64: 0, 1>}> : (T) -> tensor<f32>\n"
-                            " return %0 : tensor<f32> }"},
-      {"mean of rows", "func.func @f(%x: T) -> C {\n %0 = \"nn.reduce_mean\"(%x) <{axes = array<i64: 1>}> : (T) -> C\n return %0 : C }"},
-      {"max of rows", "func.func @f(%x: T) -> C {\n %0 = \"nn.reduce_max\"(%x) <{axes = array<i64: 1>}> : (T) -> C\n return %0 : C }"},
-      {"sum of columns", "func.func @f(%x: T) -> R {\n %0 = \"nn.reduce_sum\"(%x) <{axes = array<i64: 0>}> : (T) -> R\n return %0 : R }"},
-      {"sum of planes (bias of NCHW)", "func.func @f(%x: P) -> tensor<64xf32> {\n"
-                                       " %0 = \"nn.reduce_sum\"(%x) <{axes = array<i64: 0, 2>}> : (P) -> tensor<64xf32>\n return %0 : tensor<64xf32> }"},
-      {"softmax of rows", "func.func @f(%x: T) -> T {\n %0 = nn.softmax %x {axis = 1 : i64} : (T) -> T\n return %0 : T }"},
-      {"softmax gradient", "func.func @f(%y: T, %g: T) -> T {\n %0 = \"nn.softmax_grad\"(%y, %g) <{axis = 1 : i64}> : (T, T) -> T\n return %0 : T }"},
-      {"layer norm", "func.func @f(%x: T, %s: R, %b: R) -> T {\n %0:3 = nn.layer_norm %x scale %s bias %b {axis = 1 : i64} : (T, R, R)"
-                     " -> (T, C, C)\n return %0#0 : T }"},
-      {"layer norm gradient", "func.func @f(%x: T, %m: C, %i: C, %g: T, %s: R) -> T {\n %0 = nn.layer_norm_grad %x, %m, %i, %g scale %s"
-                              " {axis = 1 : i64} : (T, C, C, T, R) -> T\n return %0 : T }"},
-      {"transpose", "func.func @f(%x: T) -> X {\n %0 = nn.transpose %x {perm = array<i64: 1, 0>} : (T) -> X\n return %0 : X }"},
-      {"NCHW to NHWC", "func.func @f(%x: P) -> Q {\n %0 = nn.transpose %x {perm = array<i64: 0, 2, 1>} : (P) -> Q\n return %0 : Q }"},
+      {"sum of everything",
+       "func.func @f(%x: T) -> tensor<f32> {\n %0 = \"nn.reduce_sum\"(%x) <{axes = array<i64: 0, 1>}> : (T) -> tensor<f32>\n"
+       " return %0 : tensor<f32> }"},
+      {"mean of rows",
+       "func.func @f(%x: T) -> C {\n %0 = \"nn.reduce_mean\"(%x) <{axes = array<i64: 1>}> : (T) -> C\n return %0 : C }"},
+      {"max of rows",
+       "func.func @f(%x: T) -> C {\n %0 = \"nn.reduce_max\"(%x) <{axes = array<i64: 1>}> : (T) -> C\n return %0 : C }"},
+      {"sum of columns",
+       "func.func @f(%x: T) -> R {\n %0 = \"nn.reduce_sum\"(%x) <{axes = array<i64: 0>}> : (T) -> R\n return %0 : R }"},
+      {"sum of planes (bias of NCHW)",
+       "func.func @f(%x: P) -> tensor<64xf32> {\n"
+       " %0 = \"nn.reduce_sum\"(%x) <{axes = array<i64: 0, 2>}> : (P) -> tensor<64xf32>\n return %0 : tensor<64xf32> }"},
+      {"softmax of rows",
+       "func.func @f(%x: T) -> T {\n %0 = nn.softmax %x {axis = 1 : i64} : (T) -> T\n return %0 : T }"},
+      {"softmax gradient",
+       "func.func @f(%y: T, %g: T) -> T {\n %0 = \"nn.softmax_grad\"(%y, %g) <{axis = 1 : i64}> : (T, T) -> T\n return %0 : T }"},
+      {"layer norm",
+       "func.func @f(%x: T, %s: R, %b: R) -> T {\n %0:3 = nn.layer_norm %x scale %s bias %b {axis = 1 : i64} : (T, R, R)"
+       " -> (T, C, C)\n return %0#0 : T }"},
+      {"layer norm gradient",
+       "func.func @f(%x: T, %m: C, %i: C, %g: T, %s: R) -> T {\n %0 = nn.layer_norm_grad %x, %m, %i, %g scale %s"
+       " {axis = 1 : i64} : (T, C, C, T, R) -> T\n return %0 : T }"},
+      {"transpose",
+       "func.func @f(%x: T) -> X {\n %0 = nn.transpose %x {perm = array<i64: 1, 0>} : (T) -> X\n return %0 : X }"},
+      {"NCHW to NHWC",
+       "func.func @f(%x: P) -> Q {\n %0 = nn.transpose %x {perm = array<i64: 0, 2, 1>} : (P) -> Q\n return %0 : Q }"},
   };
   std::string r = std::to_string(rows), planes = std::to_string(rows / 64);
-  std::pair<char, std::string> types[] = {{'T', "tensor<" + r + "x1024xf32>"}, {'R', "tensor<1024xf32>"}, {'C', "tensor<" + r + "xf32>"},
-                                          {'X', "tensor<1024x" + r + "xf32>"}, {'P', "tensor<" + planes + "x64x1024xf32>"},
+  std::pair<char, std::string> types[] = {{'T', "tensor<" + r + "x1024xf32>"},
+                                          {'R', "tensor<1024xf32>"},
+                                          {'C', "tensor<" + r + "xf32>"},
+                                          {'X', "tensor<1024x" + r + "xf32>"},
+                                          {'P', "tensor<" + planes + "x64x1024xf32>"},
                                           {'Q', "tensor<" + planes + "x1024x64xf32>"}};
   for (Kernel &kernel : list)
     for (auto &[letter, type] : types)
@@ -218,9 +234,10 @@ bool writePage(MLIRContext &context) {
   }
   std::string commit = firstLine("git rev-parse --short HEAD 2>/dev/null");
   out << "# Memory-bound kernels against STREAM copy\n\n"
-      << firstLine("date +%F") << (commit.empty() ? "" : ", commit " + commit) << ", " << processor() << ", tensors of " << megabytes
-      << " MiB, best of " << rounds << ". Written by\n\n```\ncmake --build build --target bench-kernels\nbuild/bin/bench-kernels --rounds="
-      << rounds << " -o docs/results/kernels.md\n```\n\n"
+      << firstLine("date +%F") << (commit.empty() ? "" : ", commit " + commit) << ", " << processor() << ", tensors of "
+      << megabytes << " MiB, best of " << rounds
+      << ". Written by\n\n```\ncmake --build build --target bench-kernels\nbuild/bin/bench-kernels --rounds=" << rounds
+      << " -o docs/results/kernels.md\n```\n\n"
       << "GB/s are of bytes that a kernel has to read and write once. The copy is `c[i] = a[i]` as a loop or as the C library does it,\n"
          "whichever is faster; kernels and copies take turns.\n\n## "
       << allThreads << " threads, by the clock\n\n";
@@ -238,13 +255,14 @@ int main(int argc, char **argv) {
   app.add_option("--mb", megabytes, "size of a tensor in MiB")->check(CLI::PositiveNumber);
   app.add_option("--rounds", rounds, "measurements of each kernel")->check(CLI::PositiveNumber);
   app.add_option("--only", only, "kernels whose name contains this");
-  auto *alone = app.add_flag("--cpu-time", cpuTime, "one thread, and its processor time: for a machine that does other things as well");
+  auto *alone = app.add_flag("--cpu-time", cpuTime,
+                             "one thread, and its processor time: for a machine that does other things as well");
   app.add_option("-o", page, "writes both measurements as a page of Markdown")->excludes(alone);
   CLI11_PARSE(app, argc, argv);
   if (cpuTime)
     threads = 1;
   MLIRContext context;
-  context.loadDialect<gmc::nn::NNDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect, memref::MemRefDialect,
-                      scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
+  context.loadDialect<gmc::nn::NNDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect,
+                      memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
   return (page.empty() ? measure(context).has_value() : writePage(context)) ? 0 : 1;
 }

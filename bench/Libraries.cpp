@@ -1,8 +1,8 @@
 //===- Libraries.cpp - calls of oneDNN against the portable kernels that stand behind them -----------------===//
 //
-// bench-libraries [--rounds=N] [--only=NAME]: each op of a list by its portable kernel and by each form of its library call, in
-// turns, on one thread. What is printed is the least processor time of the rounds in microseconds, the ratio of the library's to
-// the kernel's, and the bytes of workspace that the call takes.
+// bench-libraries [--rounds=N] [--only=NAME]: each op of a list by its portable kernel and by each form of its library
+// call, in turns, on one thread. What is printed is the least processor time of the rounds in microseconds, the ratio
+// of the library's to the kernel's, and the bytes of workspace that the call takes.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -56,7 +56,8 @@ std::string function(const std::string &op, const std::string &attributes, std::
          attributes + "}> : (" + types + ") -> (" + out + ")\n return " + returned + " : " + out + " }";
 }
 
-void addPools(std::vector<Case> &list, int64_t n, int64_t c, int64_t size, int64_t kernel, int64_t stride, int64_t pad) {
+void addPools(std::vector<Case> &list, int64_t n, int64_t c, int64_t size, int64_t kernel, int64_t stride,
+              int64_t pad) {
   auto pair = [](int64_t v) { return std::to_string(v) + ", " + std::to_string(v); };
   std::string window = "kernel = array<i64: " + pair(kernel) + ">, strides = array<i64: " + pair(stride) +
                        ">, pads = array<i64: " + pair(pad) + ", " + pair(pad) + ">, dilations = array<i64: 1, 1>";
@@ -73,13 +74,16 @@ void addPools(std::vector<Case> &list, int64_t n, int64_t c, int64_t size, int64
 void addBatchNorm(std::vector<Case> &list, int64_t n, int64_t c, int64_t size) {
   std::string x = tensor({n, c, size, size}), v = tensor({c}), shape = " " + x.substr(7, x.size() - 12);
   list.push_back({"batch_norm" + shape, function("batch_norm", "training = true", {x, v, v, v, v}, {x, v, v, v, v})});
-  list.push_back({"batch_norm_grad" + shape, function("batch_norm_grad", "training = true", {x, v, v, v, x}, {x, v, v})});
+  list.push_back(
+      {"batch_norm_grad" + shape, function("batch_norm_grad", "training = true", {x, v, v, v, x}, {x, v, v})});
 }
 
 void addLayerNorm(std::vector<Case> &list, int64_t rows, int64_t size) {
-  std::string x = tensor({rows, size}), s = tensor({size}), m = tensor({rows}), shape = " " + x.substr(7, x.size() - 12);
-  list.push_back({"layer_norm" + shape, function("layer_norm", "axis = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1>",
-                                                 {x, s, s}, {x, m, m})});
+  std::string x = tensor({rows, size}), s = tensor({size}), m = tensor({rows}),
+              shape = " " + x.substr(7, x.size() - 12);
+  list.push_back(
+      {"layer_norm" + shape,
+       function("layer_norm", "axis = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1>", {x, s, s}, {x, m, m})});
   list.push_back({"layer_norm_grad" + shape, function("layer_norm_grad", "axis = 1 : i64", {x, m, m, x, s}, {x})});
 }
 
@@ -128,8 +132,8 @@ int main(int argc, char **argv) {
     return 1;
   }
   MLIRContext context;
-  context.loadDialect<gmc::nn::NNDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect, memref::MemRefDialect,
-                      scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
+  context.loadDialect<gmc::nn::NNDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect,
+                      memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
   llvm::outs() << "op                                        kernel us     oneDNN us  ratio  workspace  kernels\n";
   for (const Case &c : cases()) {
     if (!llvm::StringRef(c.name).contains(only))
@@ -176,8 +180,9 @@ int main(int argc, char **argv) {
       double best = 1e18;
       for (int round = 0; round < rounds; ++round)
         best = std::min(best, micros([&] { prepared->run(addresses.data(), aligned(scratch)); }));
-      llvm::outs() << llvm::format("%s%15.1f %6.2f %10llu  ", any ? "\n                                                   " : "",
-                                   best, best / portable, (unsigned long long)prepared->scratchBytes)
+      llvm::outs() << llvm::format("%s%15.1f %6.2f %10llu  ",
+                                   any ? "\n                                                   " : "", best,
+                                   best / portable, (unsigned long long)prepared->scratchBytes)
                    << prepared->implementation;
       any = true;
     }

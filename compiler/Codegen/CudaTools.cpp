@@ -40,8 +40,9 @@ Expected<uint32_t> parseSm(StringRef arch) {
     for (uint32_t known : {75, 80, 86, 89, 90, 100, 120})
       if (sm == known)
         return sm;
-  return createStringError("--arch=%s%s: sm_75, sm_80, sm_86, sm_89, sm_90, sm_100 or sm_120 is expected for this target",
-                           sm ? "sm_" : "", arch.str().c_str());
+  return createStringError(
+      "--arch=%s%s: sm_75, sm_80, sm_86, sm_89, sm_90, sm_100 or sm_120 is expected for this target", sm ? "sm_" : "",
+      arch.str().c_str());
 }
 
 std::string ptxFeature(uint32_t sm) {

@@ -91,7 +91,8 @@ Value *expand(Instruction &instruction) {
   return isBFloat(type) ? truncate(b, result) : result;
 }
 
-/// The bits of a bfloat, from where it is made: one that another block sees would be extended and rounded between the two.
+/// The bits of a bfloat, from where it is made: one that another block sees would be extended and rounded between the
+/// two.
 Value *bitsOf(Value *x) {
   Type *bits = withElement(x->getType(), Type::getInt16Ty(x->getContext()));
   if (auto *cast = dyn_cast<BitCastInst>(x); cast && cast->getOperand(0)->getType() == bits)
@@ -110,7 +111,8 @@ Value *moveBits(Instruction &instruction) {
   if (auto *store = dyn_cast<StoreInst>(&instruction)) {
     if (!isBFloat(store->getValueOperand()->getType()))
       return nullptr;
-    StoreInst *moved = b.CreateAlignedStore(bitsOf(store->getValueOperand()), store->getPointerOperand(), store->getAlign());
+    StoreInst *moved =
+        b.CreateAlignedStore(bitsOf(store->getValueOperand()), store->getPointerOperand(), store->getAlign());
     moved->copyMetadata(*store);
     return moved;
   }
@@ -131,13 +133,19 @@ Value *moveBits(Instruction &instruction) {
     return b.CreateBitCast(joined, type);
   }
   if (auto *select = dyn_cast<SelectInst>(&instruction))
-    return b.CreateBitCast(b.CreateSelect(select->getCondition(), bitsOf(select->getTrueValue()), bitsOf(select->getFalseValue())), type);
+    return b.CreateBitCast(
+        b.CreateSelect(select->getCondition(), bitsOf(select->getTrueValue()), bitsOf(select->getFalseValue())), type);
   if (auto *element = dyn_cast<ExtractElementInst>(&instruction))
-    return b.CreateBitCast(b.CreateExtractElement(bitsOf(element->getVectorOperand()), element->getIndexOperand()), type);
+    return b.CreateBitCast(b.CreateExtractElement(bitsOf(element->getVectorOperand()), element->getIndexOperand()),
+                           type);
   if (auto *element = dyn_cast<InsertElementInst>(&instruction))
-    return b.CreateBitCast(b.CreateInsertElement(bitsOf(element->getOperand(0)), bitsOf(element->getOperand(1)), element->getOperand(2)), type);
+    return b.CreateBitCast(
+        b.CreateInsertElement(bitsOf(element->getOperand(0)), bitsOf(element->getOperand(1)), element->getOperand(2)),
+        type);
   if (auto *shuffle = dyn_cast<ShuffleVectorInst>(&instruction))
-    return b.CreateBitCast(b.CreateShuffleVector(bitsOf(shuffle->getOperand(0)), bitsOf(shuffle->getOperand(1)), shuffle->getShuffleMask()), type);
+    return b.CreateBitCast(b.CreateShuffleVector(bitsOf(shuffle->getOperand(0)), bitsOf(shuffle->getOperand(1)),
+                                                 shuffle->getShuffleMask()),
+                           type);
   return nullptr;
 }
 

@@ -45,8 +45,8 @@ static int64_t blocksOf(const GpuLaunch &launch) {
   return launch.threads ? launch.extent : (launch.extent + threadsOf(launch) - 1) / threadsOf(launch);
 }
 
-/// The kernel NAME(buffers...) around NAME_body(buffers..., iteration): thread `ctaid * ntid + tid` computes that iteration, threads
-/// past the end do nothing.
+/// The kernel NAME(buffers...) around NAME_body(buffers..., iteration): thread `ctaid * ntid + tid` computes that
+/// iteration, threads past the end do nothing.
 static Function *wrapKernel(Function *body, const GpuLaunch &launch) {
   LLVMContext &context = body->getContext();
   Module &module = *body->getParent();
@@ -89,8 +89,8 @@ static Function *formKernel(Module &module, const GpuLaunch &launch) {
     argument.addAttr(Attribute::getWithAlignment(module.getContext(), Align(kOperandAlignment)));
   }
   kernel->addFnAttr("nvvm.maxntid", std::to_string(threadsOf(launch)));
-  // What a cooperative nest keeps in registers it counts on: ptxas spills some for more blocks on a processor, unless told that
-  // fewer will do. Few blocks get a processor each.
+  // What a cooperative nest keeps in registers it counts on: ptxas spills some for more blocks on a processor, unless
+  // told that fewer will do. Few blocks get a processor each.
   if (launch.threads || blocksOf(launch) <= kFewBlocks)
     kernel->addFnAttr("nvvm.minctasm", std::to_string(launch.threads ? launch.resident : 1));
   return kernel;
@@ -105,8 +105,10 @@ static void accessBooleansAsBytes(Module &module) {
         Value *byte = b.CreateAlignedLoad(b.getInt8Ty(), load->getPointerOperand(), load->getAlign());
         load->replaceAllUsesWith(b.CreateTrunc(byte, b.getInt1Ty()));
         load->eraseFromParent();
-      } else if (auto *store = dyn_cast<StoreInst>(&instruction); store && store->getValueOperand()->getType()->isIntegerTy(1)) {
-        b.CreateAlignedStore(b.CreateZExt(store->getValueOperand(), b.getInt8Ty()), store->getPointerOperand(), store->getAlign());
+      } else if (auto *store = dyn_cast<StoreInst>(&instruction);
+                 store && store->getValueOperand()->getType()->isIntegerTy(1)) {
+        b.CreateAlignedStore(b.CreateZExt(store->getValueOperand(), b.getInt8Ty()), store->getPointerOperand(),
+                             store->getAlign());
         store->eraseFromParent();
       }
     }
@@ -118,8 +120,8 @@ static Error checkOperands(const ModelImage &image) {
     for (const ImageStep &step : program.steps)
       for (uint64_t offset : step.operands)
         if (offset % kOperandAlignment)
-          return failure("an operand of " + step.use.kernel + " is at offset " + Twine(offset) + ", not a multiple of " +
-                         Twine(kOperandAlignment));
+          return failure("an operand of " + step.use.kernel + " is at offset " + Twine(offset) +
+                         ", not a multiple of " + Twine(kOperandAlignment));
   return Error::success();
 }
 
@@ -162,8 +164,8 @@ static StringRef libdeviceName(Intrinsic::ID id) {
   }
 }
 
-/// Turns intrinsics that NVPTX cannot select and calls of the C library's functions into calls of libdevice's. Half precision
-/// goes through float, as it does on the host.
+/// Turns intrinsics that NVPTX cannot select and calls of the C library's functions into calls of libdevice's. Half
+/// precision goes through float, as it does on the host.
 static void useLibdevice(Module &module) {
   SmallVector<Function *> callees; // those that are added below are libdevice's already
   for (Function &callee : module)
@@ -239,7 +241,8 @@ static Error linkLibdevice(Module &module, const std::string &path) {
   return Error::success();
 }
 
-/// A multiply-add that the IR leaves to the target becomes a fused one: with contraction off, NVPTX would make two instructions of it.
+/// A multiply-add that the IR leaves to the target becomes a fused one: with contraction off, NVPTX would make two
+/// instructions of it.
 static void fuseMultiplyAdds(Module &module) {
   for (Function &f : module)
     for (Instruction &i : instructions(f))
@@ -247,8 +250,8 @@ static void fuseMultiplyAdds(Module &module) {
         call->setCalledFunction(Intrinsic::getOrInsertDeclaration(&module, Intrinsic::fma, {call->getType()}));
 }
 
-/// Loops that wait for the other threads stay loops: unrolled, all their loads are moved up to where the first one is, and their
-/// values take registers that there are not.
+/// Loops that wait for the other threads stay loops: unrolled, all their loads are moved up to where the first one is,
+/// and their values take registers that there are not.
 static void keepLoopsWithBarriers(Module &module) {
   LLVMContext &context = module.getContext();
   MDNode *disable = MDNode::get(context, MDString::get(context, "llvm.loop.unroll.disable"));
@@ -268,12 +271,13 @@ static void keepLoopsWithBarriers(Module &module) {
   }
 }
 
-/// What ptxas takes where it is told nothing of blocks on a processor, and values ask for more: 32, 40 or 64 registers, and memory for
-/// the rest. Told that two blocks will do, it finds the registers.
+/// What ptxas takes where it is told nothing of blocks on a processor, and values ask for more: 32, 40 or 64 registers,
+/// and memory for the rest. Told that two blocks will do, it finds the registers.
 static void limitBlocksForRegisters(Module &module) {
   static constexpr unsigned kUnhintedRegisters = 32;
   for (Function &f : module)
-    if (f.getCallingConv() == CallingConv::PTX_Kernel && !f.hasFnAttribute("nvvm.minctasm") && registerPressure(f) > kUnhintedRegisters)
+    if (f.getCallingConv() == CallingConv::PTX_Kernel && !f.hasFnAttribute("nvvm.minctasm") &&
+        registerPressure(f) > kUnhintedRegisters)
       f.addFnAttr("nvvm.minctasm", "2");
 }
 
@@ -305,7 +309,8 @@ static Expected<std::string> emitPtx(const Module &kernels, uint32_t sm, const s
     if (f.isDeclaration() || !f.hasExternalLinkage())
       continue;
     f.setCallingConv(CallingConv::PTX_Kernel);
-    // Before sm_80 a product in half precision is two instructions or many more, and takes registers for what lies between.
+    // Before sm_80 a product in half precision is two instructions or many more, and takes registers for what lies
+    // between.
     if (sm < 80 && f.hasFnAttribute("nvvm.minctasm"))
       f.addFnAttr("nvvm.minctasm", "1");
   }
@@ -419,10 +424,12 @@ Expected<std::unique_ptr<MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, con
       Function *kernel = formKernel(**kernels, launch);
       if (8 * kernel->arg_size() > kParameterBytes)
         return failure("kernel " + launch.function + " has " + Twine(kernel->arg_size()) + " operands, more than the " +
-                       Twine(kParameterBytes / 8) + " that a launch can have: split the node, such as a Concat, in two");
+                       Twine(kParameterBytes / 8) +
+                       " that a launch can have: split the node, such as a Concat, in two");
       LaunchEntry entry{nullptr, launch.function, blocksOf(launch), threadsOf(launch), 0};
       if (entry.extent > INT32_MAX)
-        return failure("kernel " + launch.function + " has more blocks than a launch may have: use a smaller --micro-batch");
+        return failure("kernel " + launch.function +
+                       " has more blocks than a launch may have: use a smaller --micro-batch");
       if (sim) {
         auto function = simulateKernel(kernel, threadsOf(launch), options.sanitize);
         if (!function)

@@ -18,17 +18,19 @@ struct GpuCodegenOptions {
   bool sanitize = false; ///< sim: instrument for AddressSanitizer, gaps between shared buffers included
 };
 
-/// Lowers the kernels that `image` uses for image.target, cuda or sim, and emits them with `gmc_model`. In a parallel nest one
-/// thread computes one iteration, and launches are blocks of up to 256 threads; a cooperative nest brings its own blocks.
+/// Lowers the kernels that `image` uses for image.target, cuda or sim, and emits them with `gmc_model`. In a parallel
+/// nest one thread computes one iteration, and launches are blocks of up to 256 threads; a cooperative nest brings its
+/// own blocks.
 ///
-/// cuda: the object holds tables only; GmcModel.image holds PTX of the lowest of `archs` and, with ptxas, a cubin for each
-/// (runtime/include/gmc/DeviceImage.h). Mathematical functions come from libdevice: an error when it is needed and not
-/// there, or when any other function is left undefined.
+/// cuda: the object holds tables only; GmcModel.image holds PTX of the lowest of `archs` and, with ptxas, a cubin for
+/// each (runtime/include/gmc/DeviceImage.h). Mathematical functions come from libdevice: an error when it is needed and
+/// not there, or when any other function is left undefined.
 ///
-/// sim: the same LLVM IR compiled for CPUs like this machine's (SimKernels.h). GmcLaunch.fn computes blocks [begin, end).
+/// sim: the same LLVM IR compiled for CPUs like this machine's (SimKernels.h). GmcLaunch.fn computes blocks [begin,
+/// end).
 ///
-/// Emit::Llvm and Emit::Ptx return the kernels as text instead of an object: the LLVM IR of the lowest architecture; PTX modules, one
-/// for each of `archs` from the lowest on, each beginning with its `.version`.
+/// Emit::Llvm and Emit::Ptx return the kernels as text instead of an object: the LLVM IR of the lowest architecture;
+/// PTX modules, one for each of `archs` from the lowest on, each beginning with its `.version`.
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitGpuObject(mlir::ModuleOp module, const ModelImage &image,
                                                                   const GpuCodegenOptions &options);
 

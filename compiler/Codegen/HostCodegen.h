@@ -18,8 +18,8 @@ struct HostCodegenOptions {
   LoweredHook onLowered; ///< sees the kernels in the llvm dialect, and may refuse them
 };
 
-/// Lowers the kernels that `image` uses (plan.kernel functions of `module`) to machine code and emits them together with the
-/// constant `gmc_model` that describes the programs. `module` is left as it was.
+/// Lowers the kernels that `image` uses (plan.kernel functions of `module`) to machine code and emits them together
+/// with the constant `gmc_model` that describes the programs. `module` is left as it was.
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitHostObject(mlir::ModuleOp module, const ModelImage &image,
                                                                    const HostCodegenOptions &options);
 

@@ -130,7 +130,8 @@ void JitProgram::run() {
       }
       std::vector<std::thread> threads;
       for (int64_t p = 1; p < parts; ++p)
-        threads.emplace_back([&, p] { launch.fn(operands, launch.extent * p / parts, launch.extent * (p + 1) / parts); });
+        threads.emplace_back(
+            [&, p] { launch.fn(operands, launch.extent * p / parts, launch.extent * (p + 1) / parts); });
       launch.fn(operands, 0, launch.extent / parts);
       for (std::thread &thread : threads)
         thread.join();

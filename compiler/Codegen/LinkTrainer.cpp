@@ -43,13 +43,40 @@ Error linkTrainer(MemoryBufferRef object, StringRef kitFolder, StringRef output)
     }
   }
   auto kit = [&](const char *name) { return (kitFolder + "/" + name).str(); };
-  std::vector<std::string> words = {
-      "ld.lld", "-o", output.str(), "-pie", "--gc-sections", "--as-needed", "--eh-frame-hdr", "-z", "relro", "-z", "noexecstack",
-      "--strip-debug", "-dynamic-linker", "/lib64/ld-linux-x86-64.so.2", kit("Scrt1.o"), kit("crti.o"),
-      kit("crtbeginS.o"), objectPath.str().str(), "--start-group", kit("libgmc_rt.a"), kit("libturbojpeg.a"),
-      kit("libpng16.a"), kit("libz.a"), kit("libstdc++.a"), kit("libgcc.a"), kit("libgcc_eh.a"),
-      kit("libc_nonshared.a"), "--end-group", kit("libm.so.6"), kit("libmvec.so.1"), kit("libc.so.6"),
-      kit("ld-linux-x86-64.so.2"), kit("crtendS.o"), kit("crtn.o")};
+  std::vector<std::string> words = {"ld.lld",
+                                    "-o",
+                                    output.str(),
+                                    "-pie",
+                                    "--gc-sections",
+                                    "--as-needed",
+                                    "--eh-frame-hdr",
+                                    "-z",
+                                    "relro",
+                                    "-z",
+                                    "noexecstack",
+                                    "--strip-debug",
+                                    "-dynamic-linker",
+                                    "/lib64/ld-linux-x86-64.so.2",
+                                    kit("Scrt1.o"),
+                                    kit("crti.o"),
+                                    kit("crtbeginS.o"),
+                                    objectPath.str().str(),
+                                    "--start-group",
+                                    kit("libgmc_rt.a"),
+                                    kit("libturbojpeg.a"),
+                                    kit("libpng16.a"),
+                                    kit("libz.a"),
+                                    kit("libstdc++.a"),
+                                    kit("libgcc.a"),
+                                    kit("libgcc_eh.a"),
+                                    kit("libc_nonshared.a"),
+                                    "--end-group",
+                                    kit("libm.so.6"),
+                                    kit("libmvec.so.1"),
+                                    kit("libc.so.6"),
+                                    kit("ld-linux-x86-64.so.2"),
+                                    kit("crtendS.o"),
+                                    kit("crtn.o")};
   std::vector<const char *> args;
   for (const std::string &word : words)
     args.push_back(word.c_str());

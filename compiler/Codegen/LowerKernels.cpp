@@ -115,7 +115,8 @@ struct InterleaveSums : llvm::PassInfoMixin<InterleaveSums> {
   static bool sums(const llvm::Loop &loop) {
     for (const llvm::PHINode &phi : loop.getHeader()->phis()) {
       auto *next = llvm::dyn_cast<llvm::Instruction>(phi.getIncomingValueForBlock(loop.getLoopLatch()));
-      if (next && next->getOpcode() == llvm::Instruction::FAdd && next->hasAllowReassoc() && llvm::is_contained(next->operands(), &phi))
+      if (next && next->getOpcode() == llvm::Instruction::FAdd && next->hasAllowReassoc() &&
+          llvm::is_contained(next->operands(), &phi))
         return true;
     }
     return false;
@@ -123,7 +124,8 @@ struct InterleaveSums : llvm::PassInfoMixin<InterleaveSums> {
   llvm::PreservedAnalyses run(llvm::Function &function, llvm::FunctionAnalysisManager &analyses) {
     auto &evolution = analyses.getResult<llvm::ScalarEvolutionAnalysis>(function);
     for (llvm::Loop *loop : analyses.getResult<llvm::LoopAnalysis>(function).getLoopsInPreorder())
-      if (loop->isInnermost() && loop->getLoopLatch() && evolution.getSmallConstantTripCount(loop) >= longEnough && sums(*loop))
+      if (loop->isInnermost() && loop->getLoopLatch() && evolution.getSmallConstantTripCount(loop) >= longEnough &&
+          sums(*loop))
         llvm::addStringMetadataToLoop(loop, "llvm.loop.interleave.count", accumulators);
     return llvm::PreservedAnalyses::all();
   }

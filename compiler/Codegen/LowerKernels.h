@@ -21,9 +21,9 @@ namespace gmc {
 /// A kernel and what it overwrites: two uses with the same key are one piece of code.
 using KernelKey = std::pair<std::string, std::vector<int>>;
 
-/// Emits every distinct kernel use of `image` for `target` into a module of its own, hands each to `divide` (which splits it at
-/// its nests and erases it), and translates the result to LLVM IR. `module` is left as it was. `onLowered` (optional) sees the
-/// kernels in the llvm dialect and may refuse them.
+/// Emits every distinct kernel use of `image` for `target` into a module of its own, hands each to `divide` (which
+/// splits it at its nests and erases it), and translates the result to LLVM IR. `module` is left as it was. `onLowered`
+/// (optional) sees the kernels in the llvm dialect and may refuse them.
 llvm::Expected<std::unique_ptr<llvm::Module>>
 lowerKernels(mlir::ModuleOp module, const ModelImage &image, KernelTarget target, llvm::LLVMContext &context,
              llvm::function_ref<llvm::LogicalResult(mlir::func::FuncOp, const KernelKey &)> divide,
@@ -46,8 +46,8 @@ llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitMachineCode(llvm::Module
 /// `module` as text.
 std::unique_ptr<llvm::MemoryBuffer> printLlvm(const llvm::Module &module);
 
-/// NAME_entry(char *const *operands, i64 begin, i64 end): the ABI's signature around `part`(pointers..., i64, i64), which
-/// becomes internal and is never inlined, so that its arguments stay noalias.
+/// NAME_entry(char *const *operands, i64 begin, i64 end): the ABI's signature around `part`(pointers..., i64, i64),
+/// which becomes internal and is never inlined, so that its arguments stay noalias.
 llvm::Function *emitEntry(llvm::Function *part);
 
 } // namespace gmc

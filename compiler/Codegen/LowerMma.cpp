@@ -13,7 +13,8 @@ namespace gmc {
 static Value *inTwoHalves(IRBuilder<> &b, CallInst *call) {
   Value *result = nullptr;
   for (unsigned half = 0; half < 2; ++half) {
-    SmallVector<Value *> arguments{call->getArgOperand(2 * half), call->getArgOperand(2 * half + 1), call->getArgOperand(4 + half)};
+    SmallVector<Value *> arguments{call->getArgOperand(2 * half), call->getArgOperand(2 * half + 1),
+                                   call->getArgOperand(4 + half)};
     for (unsigned i = 0; i < 4; ++i)
       arguments.push_back(result ? b.CreateExtractValue(result, i) : call->getArgOperand(6 + i));
     result = b.CreateIntrinsic(call->getType(), Intrinsic::nvvm_mma_m16n8k8_row_col_f32_f32, arguments);
@@ -21,8 +22,8 @@ static Value *inTwoHalves(IRBuilder<> &b, CallInst *call) {
   return result;
 }
 
-/// FUNCTION(a0..a3, b0, b1, c0..c3): lane 4 g + q wants rows g and g + 8 of A, which lanes 4 g .. 4 g + 3 hold, and columns 2 q and
-/// 2 q + 1 of B, which four lanes each hold.
+/// FUNCTION(a0..a3, b0, b1, c0..c3): lane 4 g + q wants rows g and g + 8 of A, which lanes 4 g .. 4 g + 3 hold, and
+/// columns 2 q and 2 q + 1 of B, which four lanes each hold.
 static Function *multiplyByShuffles(Module &module, FunctionType *type) {
   LLVMContext &context = module.getContext();
   auto *function = Function::Create(type, GlobalValue::InternalLinkage, "gmc_mma_bf16", module);
@@ -48,7 +49,8 @@ static Function *multiplyByShuffles(Module &module, FunctionType *type) {
     Value *columns[] = {from(4 + upper, column), from(4 + upper, b.CreateOr(column, 4))};
     for (unsigned half = 0; half < 2; ++half)
       for (unsigned i = 0; i < 4; ++i)
-        sums[i] = b.CreateIntrinsic(Intrinsic::fma, {f32}, {number(rows[i / 2], half), number(columns[i % 2], half), sums[i]});
+        sums[i] = b.CreateIntrinsic(Intrinsic::fma, {f32},
+                                    {number(rows[i / 2], half), number(columns[i % 2], half), sums[i]});
   }
   Value *result = PoisonValue::get(type->getReturnType());
   for (unsigned i = 0; i < 4; ++i)

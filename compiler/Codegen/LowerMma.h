@@ -6,8 +6,8 @@
 
 namespace gmc {
 
-/// Kernels multiply with mma.sync m16n8k16, which sm_80 brought. For an older `sm` the one of f16 becomes two of m16n8k8, and that of
-/// bf16, for which Turing has none, shuffles and multiply-adds.
+/// Kernels multiply with mma.sync m16n8k16, which sm_80 brought. For an older `sm` the one of f16 becomes two of
+/// m16n8k8, and that of bf16, for which Turing has none, shuffles and multiply-adds.
 void lowerMma(llvm::Module &module, uint32_t sm);
 
 } // namespace gmc

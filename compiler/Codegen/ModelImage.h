@@ -42,7 +42,8 @@ struct ImageProgram {
   uint32_t microBatch = 0;
 };
 
-/// Everything that becomes `gmc_model`. Kernels are plan.kernel functions of the module handed to code generation with it.
+/// Everything that becomes `gmc_model`. Kernels are plan.kernel functions of the module handed to code generation with
+/// it.
 struct ModelImage {
   uint32_t target = GMC_TARGET_HOST, threads = 1;
   uint64_t arenaBytes = 0, alignment = 64, budgetBytes = 0, reserveBytes = 0;

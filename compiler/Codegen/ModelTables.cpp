@@ -9,8 +9,8 @@ namespace gmc {
 
 namespace {
 
-/// Builds constant structs field by field. Fields are appended in the order of the C declaration; LLVM's unpacked struct
-/// layout puts them where the C compiler does.
+/// Builds constant structs field by field. Fields are appended in the order of the C declaration; LLVM's unpacked
+/// struct layout puts them where the C compiler does.
 class TableBuilder {
 public:
   explicit TableBuilder(Module &module) : module(module), context(module.getContext()) {}

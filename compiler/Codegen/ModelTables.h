@@ -15,8 +15,8 @@ struct LaunchEntry {
   int64_t extent = 0, grain = 1, shared = 0;
 };
 
-/// Adds `gmc_model` to `module`. `launches` gives the launches of a kernel use, in order. The layout of every struct is that of
-/// runtime/include/gmc/Abi.h for a 64-bit target.
+/// Adds `gmc_model` to `module`. `launches` gives the launches of a kernel use, in order. The layout of every struct is
+/// that of runtime/include/gmc/Abi.h for a 64-bit target.
 void emitModelTables(llvm::Module &module, const ModelImage &image,
                      const std::function<const std::vector<LaunchEntry> &(const KernelUse &)> &launches,
                      llvm::StringRef deviceImage = {});

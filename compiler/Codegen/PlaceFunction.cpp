@@ -11,8 +11,8 @@ using namespace mlir;
 
 namespace gmc {
 
-/// Places every storage: arguments, constants and outputs for the whole run, the rest by lifetime; a result overwrites an
-/// operand that dies where its kernel allows it.
+/// Places every storage: arguments, constants and outputs for the whole run, the rest by lifetime; a result overwrites
+/// an operand that dies where its kernel allows it.
 namespace {
 struct Placement {
   std::vector<uint64_t> offset;                    ///< per storage
@@ -54,7 +54,8 @@ static Placement place(const KernelGraph &graph, int64_t alignment) {
   }
   planning::PackProblem problem;
   auto add = [&](int lower, int upper, int64_t bytes) {
-    problem.buffers.push_back({static_cast<int64_t>(problem.buffers.size()), lower, upper, (bytes + alignment - 1) / alignment * alignment, alignment});
+    problem.buffers.push_back({static_cast<int64_t>(problem.buffers.size()), lower, upper,
+                               (bytes + alignment - 1) / alignment * alignment, alignment});
     return problem.buffers.size() - 1;
   };
   std::vector<size_t> slot(count);

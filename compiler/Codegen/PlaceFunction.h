@@ -21,8 +21,8 @@ struct PlacedFunction {
   std::vector<std::pair<uint64_t, std::vector<char>>> constants; ///< offset, contents
 };
 
-/// Forms the kernels of `function` in its module, and places every tensor: arguments, constants and results for the whole
-/// run, the rest by lifetime.
+/// Forms the kernels of `function` in its module, and places every tensor: arguments, constants and results for the
+/// whole run, the rest by lifetime.
 llvm::Expected<PlacedFunction> placeFunction(mlir::func::FuncOp function, KernelTarget target, bool fuse = true);
 
 } // namespace gmc

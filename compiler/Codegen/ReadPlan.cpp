@@ -57,7 +57,8 @@ static ImageTensor readTensor(plan::TensorOp op) {
   return t;
 }
 
-/// The library call of a launch with positions among the kernel's arguments, of which results that overwrite operands are none.
+/// The library call of a launch with positions among the kernel's arguments, of which results that overwrite operands
+/// are none.
 static std::vector<int64_t> operandPositions(ArrayRef<int64_t> args, size_t ins, ArrayRef<int> aliases) {
   PlannedCall call = PlannedCall::decode(args.data(), static_cast<uint32_t>(args.size()));
   SmallVector<int64_t> resultAt;
@@ -175,7 +176,8 @@ void readPlan(plan::ArenaOp arena, planning::Plan &result) {
   for (plan::BufferOp buffer : lifetimes.residents)
     add(buffer, {0, end}, planning::Carry::Step);
   for (auto &[op, range] : lifetimes.live)
-    add(cast<plan::BufferOp>(op), range, lifetimes.carried.contains(op) ? planning::Carry::Loop : planning::Carry::None);
+    add(cast<plan::BufferOp>(op), range,
+        lifetimes.carried.contains(op) ? planning::Carry::Loop : planning::Carry::None);
   for (auto [i, launch] : llvm::enumerate(lifetimes.launches))
     result.steps.push_back(readStep(launch, i, ids));
   result.accumulation = 0;

@@ -11,8 +11,8 @@ namespace gmc {
 /// The programs and tensors of `arena` as tables. Metadata, hash, threads and budget are the caller's.
 ModelImage readImage(plan::ArenaOp arena);
 
-/// Sets what `arena` decides in `result`: target, arena, evaluation arena, micro-batch, accumulation, loops, buffers, steps, peak
-/// and predicted time. Buffers are numbered in the order of the IR.
+/// Sets what `arena` decides in `result`: target, arena, evaluation arena, micro-batch, accumulation, loops, buffers,
+/// steps, peak and predicted time. Buffers are numbered in the order of the IR.
 void readPlan(plan::ArenaOp arena, planning::Plan &result);
 
 } // namespace gmc

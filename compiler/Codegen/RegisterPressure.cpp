@@ -45,7 +45,8 @@ struct Alive {
 unsigned registerPressure(const Function &function) {
   DenseMap<const BasicBlock *, Alive> atBegin;
   unsigned most = 0;
-  // What is alive at the end of a block: what its successors need at their beginning, of their phis what comes from this block.
+  // What is alive at the end of a block: what its successors need at their beginning, of their phis what comes from
+  // this block.
   auto atEnd = [&](const BasicBlock &block) {
     Alive alive;
     for (const BasicBlock *next : successors(&block)) {

@@ -40,9 +40,10 @@ struct SharedToGeneric : ValueMapTypeRemapper {
 class KernelSimulation {
 public:
   KernelSimulation(Function *kernel, int64_t threads, bool sanitize)
-      : kernel(kernel), module(*kernel->getParent()), context(kernel->getContext()), threads(threads), sanitize(sanitize),
-        i32(Type::getInt32Ty(context)), i64(Type::getInt64Ty(context)), pointer(PointerType::get(context, 0)),
-        voidType(Type::getVoidTy(context)), buffers(kernel->getFunctionType()->params()) {}
+      : kernel(kernel), module(*kernel->getParent()), context(kernel->getContext()), threads(threads),
+        sanitize(sanitize), i32(Type::getInt32Ty(context)), i64(Type::getInt64Ty(context)),
+        pointer(PointerType::get(context, 0)), voidType(Type::getVoidTy(context)),
+        buffers(kernel->getFunctionType()->params()) {}
 
   Expected<Function *> run() {
     findShared();
@@ -66,7 +67,8 @@ private:
   void findShared() {
     SmallVector<Constant *> variables;
     for (GlobalVariable &global : module.globals())
-      if (global.getAddressSpace() == GpuBlock::sharedSpace && global.getName().starts_with((kernel->getName() + "_shared").str()))
+      if (global.getAddressSpace() == GpuBlock::sharedSpace &&
+          global.getName().starts_with((kernel->getName() + "_shared").str()))
         variables.push_back(&global);
     convertUsersOfConstantsToInstructions(variables, kernel);
     for (Constant *variable : variables)
@@ -166,8 +168,8 @@ Expected<Function *> KernelSimulation::runInLoop() {
   return emitEntry(part);
 }
 
-/// ldmatrix takes a pointer into shared memory, which the copy of the kernel has none of: calls of a function that takes a number
-/// stand in for it until then.
+/// ldmatrix takes a pointer into shared memory, which the copy of the kernel has none of: calls of a function that
+/// takes a number stand in for it until then.
 void KernelSimulation::rewriteMatrixLoads() {
   for (Instruction &instruction : make_early_inc_range(instructions(kernel))) {
     auto *call = dyn_cast<IntrinsicInst>(&instruction);
@@ -301,7 +303,8 @@ Expected<Function *> KernelSimulation::runAsFibers() {
       continue;
     std::string name = call->getCalledFunction()->getName().str();
     if (!lowerCall(call, self))
-      return createStringError(("kernel " + kernel->getName() + " uses " + name + ", which the sim target cannot run").str());
+      return createStringError(
+          ("kernel " + kernel->getName() + " uses " + name + ", which the sim target cannot run").str());
   }
 
   Function *start = create({pointer}, kernel->getName() + "_start");
@@ -336,7 +339,9 @@ Expected<Function *> KernelSimulation::runAsFibers() {
   Function *entry = create({pointer, i64, i64}, kernel->getName() + "_entry");
   b.SetInsertPoint(BasicBlock::Create(context, "entry", entry));
   Value *call[] = {global, entry->getArg(0), entry->getArg(1), entry->getArg(2)};
-  b.CreateCall(module.getOrInsertFunction("gmc_sim_run", FunctionType::get(voidType, {pointer, pointer, i64, i64}, false)), call);
+  b.CreateCall(
+      module.getOrInsertFunction("gmc_sim_run", FunctionType::get(voidType, {pointer, pointer, i64, i64}, false)),
+      call);
   b.CreateRetVoid();
   return entry;
 }

@@ -41,7 +41,8 @@ void annotateArguments(llvm::Function &part, llvm::ArrayRef<KernelArgument> argu
 /// The streamed argument of `function` that `pointer` goes to, or null.
 static llvm::Argument *streamedArgument(llvm::Value *pointer) {
   auto *argument = llvm::dyn_cast<llvm::Argument>(llvm::getUnderlyingObject(pointer, /*MaxLookup=*/0));
-  return argument && argument->getParent()->getAttributes().hasParamAttr(argument->getArgNo(), streamedAttr) ? argument : nullptr;
+  return argument && argument->getParent()->getAttributes().hasParamAttr(argument->getArgNo(), streamedAttr) ? argument
+                                                                                                             : nullptr;
 }
 
 /// Makes the stores of `function` non-temporal that may be; says whether there are any.

@@ -1,7 +1,7 @@
 //===- ConstantFolding.cpp - ops whose operands are known ------------------------------------------------===//
 //
-// Shape arithmetic disappears during import: an op is folded by its own folder, or by running its kernel. So every op folds
-// from its one definition.
+// Shape arithmetic disappears during import: an op is folded by its own folder, or by running its kernel. So every op
+// folds from its one definition.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -50,7 +50,9 @@ static bool foldSplats(OpBuilder &b, Operation *op, ArrayRef<DenseElementsAttr> 
   return true;
 }
 
-static DenseElementsAttr noElements(Type type) { return DenseElementsAttr::get(cast<ShapedType>(type), ArrayRef<Attribute>()); }
+static DenseElementsAttr noElements(Type type) {
+  return DenseElementsAttr::get(cast<ShapedType>(type), ArrayRef<Attribute>());
+}
 
 static bool isEmpty(Value value) { return cast<ShapedType>(value.getType()).getNumElements() == 0; }
 

@@ -1,7 +1,7 @@
 //===- ControlFlow.cpp - If, Loop and Scan whose course is known at compile time ------------------------===//
 //
-// A branch taken is imported in the node's place, an iteration as often as it runs. What a body reads and makes are values of
-// the graph like any other, so gradients, constants and the roles of weights need nothing of their own.
+// A branch taken is imported in the node's place, an iteration as often as it runs. What a body reads and makes are
+// values of the graph like any other, so gradients, constants and the roles of weights need nothing of their own.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 

@@ -15,7 +15,14 @@
 namespace gmc {
 
 /// Exit codes of gmc.
-enum ExitCode { ExitOk = 0, ExitUsage = 1, ExitUnsupported = 2, ExitDoesNotFit = 3, ExitInternal = 4, ExitCheckFailed = 5 };
+enum ExitCode {
+  ExitOk = 0,
+  ExitUsage = 1,
+  ExitUnsupported = 2,
+  ExitDoesNotFit = 3,
+  ExitInternal = 4,
+  ExitCheckFailed = 5
+};
 
 enum class ProblemKind { Input, Unsupported, Internal };
 

@@ -158,8 +158,8 @@ std::vector<std::string> capturedNames(const onnx::GraphProto &graph) {
   return captured;
 }
 
-/// The nodes that `wanted` depends on, in the file's order as far as it is topological. Reports values with two producers,
-/// names that nothing produces, and cycles; nodes behind a cycle are left out.
+/// The nodes that `wanted` depends on, in the file's order as far as it is topological. Reports values with two
+/// producers, names that nothing produces, and cycles; nodes behind a cycle are left out.
 std::vector<const onnx::NodeProto *> GraphImporter::orderNodes(Scope &scope, ArrayRef<std::string> wanted) {
   const auto &nodes = scope.graph->node();
   llvm::StringMap<int> producer;

@@ -77,7 +77,8 @@ private:
   // Sequences.cpp
   Indices importSequence(Scope &scope, const onnx::NodeProto &node, const Indices &inputs);
   Indices splitToSequence(Scope &scope, const onnx::NodeProto &node, const Indices &inputs);
-  std::optional<size_t> positionInSequence(const onnx::NodeProto &node, const Indices &inputs, size_t operand, size_t end);
+  std::optional<size_t> positionInSequence(const onnx::NodeProto &node, const Indices &inputs, size_t operand,
+                                           size_t end);
   int sequenceOf(Indices elements);
   int integers(Scope &scope, llvm::ArrayRef<int64_t> values, bool scalar = false);
   int synthesize(Scope &scope, const onnx::NodeProto &from, llvm::StringRef op, const Indices &inputs, int64_t axis);
@@ -108,7 +109,8 @@ private:
   std::vector<bool> foldable, readAtCompileTime; ///< per initializer
   llvm::DenseMap<mlir::Value, int> argumentInitializer;
   llvm::DenseMap<int, const onnx::NodeProto *> unproduced; ///< results that a rule did not compute
-  std::vector<std::shared_ptr<onnx::NodeProto>> synthesized; ///< nodes that are in no file, kept for problems found later
+  std::vector<std::shared_ptr<onnx::NodeProto>>
+      synthesized; ///< nodes that are in no file, kept for problems found later
   ImportedModel result;
 };
 

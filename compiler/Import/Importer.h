@@ -24,8 +24,8 @@ struct ImportOptions {
   llvm::StringMap<int64_t> dims;
   /// Shapes of given input tensors, which bind the symbols in them (run, grad, gradcheck).
   llvm::StringMap<llvm::SmallVector<int64_t>> inputShapes;
-  /// Inputs whose values are known: constants of the import instead of arguments (run, where a model takes a shape, axes
-  /// or pads as an input). The tensors they refer to outlive the import.
+  /// Inputs whose values are known: constants of the import instead of arguments (run, where a model takes a shape,
+  /// axes or pads as an input). The tensors they refer to outlive the import.
   llvm::StringMap<TensorSource> inputValues;
   /// Bound to dimensions that nothing else binds (info, which has to answer without them).
   std::optional<int64_t> defaultDim;
@@ -64,13 +64,14 @@ struct ImportedModel {
 /// Registers what importModel creates; the context given to it must be made from such a registry.
 void registerImportDialects(mlir::DialectRegistry &registry);
 
-/// Imports the part of the graph that the requested outputs depend on, as func.func @forward (see docs/Architecture.md).
-/// Every problem found is added to `diagnostics`; the module is null when there is one. `initializers` is filled in any case.
+/// Imports the part of the graph that the requested outputs depend on, as func.func @forward (see
+/// docs/Architecture.md). Every problem found is added to `diagnostics`; the module is null when there is one.
+/// `initializers` is filled in any case.
 ImportedModel importModel(mlir::MLIRContext &context, const OnnxModel &model, const ImportOptions &options,
                           Diagnostics &diagnostics);
 
-/// The outputs that `--loss=SPEC` (auto, KIND[:OUTPUT], output[:OUTPUT]) takes the loss of: one name. Error: an output that
-/// does not exist.
+/// The outputs that `--loss=SPEC` (auto, KIND[:OUTPUT], output[:OUTPUT]) takes the loss of: one name. Error: an output
+/// that does not exist.
 llvm::Expected<std::string> lossOutput(const OnnxModel &model, llvm::StringRef spec);
 
 } // namespace gmc

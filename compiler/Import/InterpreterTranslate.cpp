@@ -124,7 +124,8 @@ bool Program::translateMemory(Operation &op, Instruction &out, bool &emits) {
     // The same contiguous elements under another shape.
     const Buffer *base = bufferOf.lookup(op.getOperand(0));
     auto type = cast<MemRefType>(op.getResult(0).getType());
-    if (auto cast = dyn_cast<memref::ReinterpretCastOp>(op); cast && !llvm::equal(cast.getStaticOffsets(), ArrayRef<int64_t>{0}))
+    if (auto cast = dyn_cast<memref::ReinterpretCastOp>(op);
+        cast && !llvm::equal(cast.getStaticOffsets(), ArrayRef<int64_t>{0}))
       return false;
     if (!base || !type.hasStaticShape() || !type.getLayout().isIdentity() || type.getNumElements() != base->elements)
       return false;

@@ -25,14 +25,14 @@ struct HostTensor {
   mlir::DenseElementsAttr toAttr() const;
 };
 
-/// Runs the kernels of `op` on `operands`; one tensor per result. Integers wrap at their width; every float operation is
-/// rounded to its type. Failure when the kernels hold an operation that the interpreter does not know, read or write out
-/// of bounds, divide an integer by zero, or take more than `maxSteps` operations.
+/// Runs the kernels of `op` on `operands`; one tensor per result. Integers wrap at their width; every float operation
+/// is rounded to its type. Failure when the kernels hold an operation that the interpreter does not know, read or write
+/// out of bounds, divide an integer by zero, or take more than `maxSteps` operations.
 llvm::FailureOr<llvm::SmallVector<HostTensor>> interpretKernel(mlir::Operation *op, llvm::ArrayRef<HostTensor> operands,
                                                                int64_t maxSteps);
 
-/// Simplifies a new op: by its folder, or, when its operands are constants and its results small, by running its kernels.
-/// Returns the values that stand for its results; the op is erased when they are others.
+/// Simplifies a new op: by its folder, or, when its operands are constants and its results small, by running its
+/// kernels. Returns the values that stand for its results; the op is erased when they are others.
 llvm::SmallVector<mlir::Value> foldOrKeep(mlir::OpBuilder &b, mlir::Operation *op);
 
 } // namespace gmc

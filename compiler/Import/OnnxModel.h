@@ -22,7 +22,8 @@ class TensorProto;
 
 namespace gmc {
 
-/// A dimension of a graph input or output: a number, or a symbol. An unnamed unknown dimension d of PORT is the symbol `PORT:d`.
+/// A dimension of a graph input or output: a number, or a symbol. An unnamed unknown dimension d of PORT is the symbol
+/// `PORT:d`.
 struct PortDim {
   std::optional<int64_t> value;
   std::string symbol;
@@ -65,7 +66,8 @@ public:
   const std::vector<std::string> &sparseInitializers() const { return sparse; }
   /// The batch size when every input of rank >= 1 whose first dimension is given agrees on one and none is symbolic.
   std::optional<int64_t> fixedBatch() const;
-  /// 128-bit hash of the graph's structure and of every initializer's name, type and shape; weight values are not in it.
+  /// 128-bit hash of the graph's structure and of every initializer's name, type and shape; weight values are not in
+  /// it.
   std::array<uint64_t, 2> hash() const;
   /// The hash as 32 hex digits, as weight files carry it under "gmc.model".
   std::string hashText() const;
@@ -83,8 +85,8 @@ private:
   std::vector<std::string> sparse;
 };
 
-/// Replaces calls of the model's local functions by their bodies, in subgraphs too (Functions.cpp). Errors: recursion, a
-/// function of other opsets than the model's.
+/// Replaces calls of the model's local functions by their bodies, in subgraphs too (Functions.cpp). Errors: recursion,
+/// a function of other opsets than the model's.
 llvm::Error inlineFunctions(onnx::ModelProto &model);
 
 } // namespace gmc

@@ -40,7 +40,8 @@ public:
   size_t numOutputs() const { return outputUsed.size(); }
   /// Whether output i is named in the node (somebody may read it).
   bool wants(size_t i) const { return i < outputUsed.size() && outputUsed[i]; }
-  /// Shape, rank and element type of a required input: when it is absent, that is reported, and the answer is a scalar's.
+  /// Shape, rank and element type of a required input: when it is absent, that is reported, and the answer is a
+  /// scalar's.
   llvm::ArrayRef<int64_t> shape(size_t i) const { return requiredType(i).getShape(); }
   int64_t rank(size_t i) const { return shape(i).size(); }
   mlir::Type elementType(size_t i) const { return requiredType(i).getElementType(); }
@@ -59,8 +60,8 @@ public:
   /// The elements of input i when it is known at compile time.
   std::optional<llvm::SmallVector<int64_t>> constInts(size_t i) const;
   std::optional<llvm::SmallVector<double>> constFloats(size_t i) const;
-  /// Attribute `attr` (older opsets) or constant input i (newer); nullopt when neither is given. When the input is given
-  /// but not constant, reports it and sets `failed`.
+  /// Attribute `attr` (older opsets) or constant input i (newer); nullopt when neither is given. When the input is
+  /// given but not constant, reports it and sets `failed`.
   std::optional<llvm::SmallVector<int64_t>> intsFrom(llvm::StringRef attr, size_t i, bool &failed);
 
   //===- Types ----------------------------------------------------------------------------------------===//
@@ -125,7 +126,8 @@ struct ImportRule {
   bool elementwise = false;
   /// Input positions that have no gradient by the standard (indices, shapes, running statistics...).
   llvm::SmallVector<unsigned> nonDifferentiable;
-  /// Input positions that --init fills with ones where the file lacks them: scales of normalizations, running variances.
+  /// Input positions that --init fills with ones where the file lacks them: scales of normalizations, running
+  /// variances.
   llvm::SmallVector<unsigned> initializedToOne;
   /// Output 0 is input 0 under another name, type or shape: a weight behind it is still that weight.
   bool sameValue = false;

@@ -13,8 +13,8 @@ using namespace mlir;
 
 namespace gmc {
 
-/// Single-element float initializers that only elementwise ops read (also through Identity, Cast, Reshape) are constants
-/// of a formula: they are imported as nn.constant and fold.
+/// Single-element float initializers that only elementwise ops read (also through Identity, Cast, Reshape) are
+/// constants of a formula: they are imported as nn.constant and fold.
 void GraphImporter::findFoldable(ArrayRef<std::string> wanted) {
   llvm::StringMap<std::vector<std::pair<const onnx::NodeProto *, int>>> readers;
   std::function<void(const onnx::GraphProto &)> collect = [&](const onnx::GraphProto &graph) {

@@ -1,7 +1,7 @@
 //===- Sequences.cpp - sequences of tensors, as lists that are known at compile time --------------------===//
 //
-// A sequence is never a value of the program: its operators choose among values, or join them. Joining and taking apart is
-// written with ONNX's own operators, imported as if the file had them.
+// A sequence is never a value of the program: its operators choose among values, or join them. Joining and taking apart
+// is written with ONNX's own operators, imported as if the file had them.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -100,8 +100,8 @@ static std::optional<SmallVector<int64_t>> knownIntegers(DenseElementsAttr value
   return list;
 }
 
-/// The position that operand `operand` gives, counted from the end when negative; without the operand, `end - 1`. It must
-/// lie in [0, end).
+/// The position that operand `operand` gives, counted from the end when negative; without the operand, `end - 1`. It
+/// must lie in [0, end).
 std::optional<size_t> GraphImporter::positionInSequence(const onnx::NodeProto &node, const Indices &inputs,
                                                         size_t operand, size_t end) {
   int64_t position = static_cast<int64_t>(end) - 1, size = static_cast<int64_t>(values[inputs[0]].sequence->size());

@@ -84,9 +84,10 @@ llvm::Expected<HostTensor> HostTensor::as(int32_t otherType) const {
 
 //===- .npy ---------------------------------------------------------------------------------------------===//
 
-static const std::pair<const char *, int32_t> npyTypes[] = {
-    {"f4", GMC_FLOAT},  {"f8", GMC_DOUBLE}, {"f2", GMC_FLOAT16}, {"i8", GMC_INT64},  {"i4", GMC_INT32}, {"i2", GMC_INT16},
-    {"i1", GMC_INT8},   {"u8", GMC_UINT64}, {"u4", GMC_UINT32},  {"u2", GMC_UINT16}, {"u1", GMC_UINT8}, {"b1", GMC_BOOL}};
+static const std::pair<const char *, int32_t> npyTypes[] = {{"f4", GMC_FLOAT},  {"f8", GMC_DOUBLE}, {"f2", GMC_FLOAT16},
+                                                            {"i8", GMC_INT64},  {"i4", GMC_INT32},  {"i2", GMC_INT16},
+                                                            {"i1", GMC_INT8},   {"u8", GMC_UINT64}, {"u4", GMC_UINT32},
+                                                            {"u2", GMC_UINT16}, {"u1", GMC_UINT8},  {"b1", GMC_BOOL}};
 
 /// The text of `'key':` up to the given closing character.
 static llvm::StringRef headerField(llvm::StringRef header, llvm::StringRef key) {
@@ -162,7 +163,8 @@ void writeNpy(llvm::raw_ostream &os, const HostTensor &tensor) {
     return writeNpy(os, llvm::cantFail(tensor.as(GMC_FLOAT)));
   const char *kind = llvm::find_if(npyTypes, [&](auto &entry) { return entry.second == tensor.dataType; })->first;
   bool oneByte = dataTypeBytes(tensor.dataType) == 1;
-  std::string header = std::string("{'descr': '") + (oneByte ? "|" : "<") + kind + "', 'fortran_order': False, 'shape': (";
+  std::string header =
+      std::string("{'descr': '") + (oneByte ? "|" : "<") + kind + "', 'fortran_order': False, 'shape': (";
   for (int64_t d : tensor.dims)
     header += std::to_string(d) + (tensor.dims.size() == 1 || &d != &tensor.dims.back() ? ", " : "");
   header += "), }";

@@ -45,8 +45,8 @@ public:
   /// Reads elements [first, first + count) in the tensor's own data type, row-major, little endian.
   llvm::Error read(uint64_t first, uint64_t count, char *to) const;
 
-  /// Checks shape and data against each other. External data is located in `folder`; when it is absent or too short, the
-  /// result is of kind Missing. Errors: an impossible shape, data of another size, a path that leaves the folder.
+  /// Checks shape and data against each other. External data is located in `folder`; when it is absent or too short,
+  /// the result is of kind Missing. Errors: an impossible shape, data of another size, a path that leaves the folder.
   static llvm::Expected<TensorSource> describe(const onnx::TensorProto &proto, llvm::StringRef folder);
 
 private:

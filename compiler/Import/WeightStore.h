@@ -45,8 +45,8 @@ public:
     return it == index.end() ? nullptr : &weights[it->second];
   }
 
-  /// Reads elements [first, first + count) of weight `name` as `dataType` (a GMC_* number; float types convert into each
-  /// other), little endian, row-major.
+  /// Reads elements [first, first + count) of weight `name` as `dataType` (a GMC_* number; float types convert into
+  /// each other), little endian, row-major.
   llvm::Error read(llvm::StringRef name, int32_t dataType, uint64_t first, uint64_t count, char *to) const;
   /// All elements.
   llvm::Expected<std::vector<char>> readAll(llvm::StringRef name, int32_t dataType) const;
@@ -58,7 +58,8 @@ private:
   llvm::StringMap<size_t> index;
 };
 
-/// Elements [first, first + count) of a made weight, in double precision: a function of name, shape, use and options only.
+/// Elements [first, first + count) of a made weight, in double precision: a function of name, shape, use and options
+/// only.
 ///   rank >= 2    Kaiming: N(0, 2 / fan_in); Xavier: U(-a, a), a = sqrt(6 / (fan_in + fan_out)); Normal: N(0, std^2),
 ///                with fan_in = product of dims[1:], fan_out = dims[0] * product of dims[2:]
 ///   rank <= 1    scales of normalizations and running variances 1, everything else 0

@@ -21,7 +21,8 @@ llvm::Expected<std::vector<BatchSplit>> batchSplits(const CompileRequest &reques
   int64_t batch = request.batch;
   auto ceil = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
   if (request.microBatch && request.accumulation) {
-    if (*request.microBatch * *request.accumulation < batch || *request.microBatch * (*request.accumulation - 1) >= batch)
+    if (*request.microBatch * *request.accumulation < batch ||
+        *request.microBatch * (*request.accumulation - 1) >= batch)
       return inputError("--micro-batch=" + llvm::Twine(*request.microBatch) + " x --accumulate=" +
                         llvm::Twine(*request.accumulation) + " does not make a batch of " + llvm::Twine(batch) +
                         ": drop one of the three options");
@@ -77,8 +78,8 @@ ReserveParts reserveParts(const CompileRequest &request, const DeviceProfile &pr
   if (request.reserveBytes)
     return {{"given", *request.reserveBytes}};
   if (request.target != planning::PlanTarget::Host) {
-    // A driver gives memory out in pieces of 2 MiB. What the kernels' code and the graphs' nodes take was measured on an H200
-    // (docs/results): 4 MiB of code for 700 launches, 4 MiB of graphs for 1400.
+    // A driver gives memory out in pieces of 2 MiB. What the kernels' code and the graphs' nodes take was measured on
+    // an H200 (docs/results): 4 MiB of code for 700 launches, 4 MiB of graphs for 1400.
     auto pieces = [](int64_t bytes) { return (bytes + Piece - 1) / Piece * Piece; };
     auto launches = static_cast<int64_t>(plan.train.launches.size() + plan.eval.launches.size());
     return {{"context", profile.contextBytes}, {"code", pieces(launches * 6144)}, {"graphs", pieces(launches * 4096)},
@@ -139,7 +140,8 @@ std::optional<Candidate> makeCandidate(MLIRContext &context, const OnnxModel &mo
     return std::nullopt;
   std::string signature = c.builder->kernelSignature() + "|" + std::to_string(split.microBatch) + "x" +
                           std::to_string(split.accumulation) + "|" + toString(request.precision).str() + "|" +
-                          request.arch + "|" + std::to_string(request.target == planning::PlanTarget::Host ? request.threads : 0);
+                          request.arch + "|" +
+                          std::to_string(request.target == planning::PlanTarget::Host ? request.threads : 0);
   auto hash = llvm::xxh3_128bits(llvm::ArrayRef(reinterpret_cast<const uint8_t *>(signature.data()), signature.size()));
   c.numerics = llvm::utohexstr(hash.high64, true, 16) + llvm::utohexstr(hash.low64, true, 16);
   log.stop();
@@ -163,10 +165,11 @@ std::vector<planning::PlanLever> levers(const std::vector<Candidate> &candidates
   return result;
 }
 
-/// What other options would do about a plan that does not fit: those that were left alone because they change what is trained.
-/// Each is planned, and named with what it needs less than `smallest`.
-std::vector<planning::PlanLever> leversBeyond(MLIRContext &context, const OnnxModel &model, const CompileRequest &request,
-                                              const DeviceProfile &profile, HostLibrary *library, BatchSplit last,
+/// What other options would do about a plan that does not fit: those that were left alone because they change what is
+/// trained. Each is planned, and named with what it needs less than `smallest`.
+std::vector<planning::PlanLever> leversBeyond(MLIRContext &context, const OnnxModel &model,
+                                              const CompileRequest &request, const DeviceProfile &profile,
+                                              HostLibrary *library, BatchSplit last,
                                               const PlanSearch::Point &smallest) {
   std::vector<planning::PlanLever> result;
   auto fits = [&](const std::string &name, const CompileRequest &other, BatchSplit split) -> std::optional<bool> {
@@ -201,8 +204,8 @@ std::vector<planning::PlanLever> leversBeyond(MLIRContext &context, const OnnxMo
   return result;
 }
 
-/// What low precision would bring where fp32 was asked for: the same micro-batch planned once more, for the report only. Of a
-/// plan that fits, without recomputation; else down to its floor.
+/// What low precision would bring where fp32 was asked for: the same micro-batch planned once more, for the report
+/// only. Of a plan that fits, without recomputation; else down to its floor.
 std::optional<planning::PlanLever> precisionLever(MLIRContext &context, const OnnxModel &model, CompileRequest request,
                                                   const DeviceProfile &profile, HostLibrary *library, BatchSplit split,
                                                   const planning::Plan &plan, const PlanSearch::Point &shown) {
@@ -248,7 +251,8 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
     log = &unwanted;
   auto profile = profileFor(request);
   if (!profile) {
-    diagnostics.input("no device profile for --arch=" + request.arch + ": use sm_75, sm_80, sm_86, sm_89, sm_90, sm_100 or sm_120");
+    diagnostics.input("no device profile for --arch=" + request.arch +
+                      ": use sm_75, sm_80, sm_86, sm_89, sm_90, sm_100 or sm_120");
     return nullptr;
   }
   bool batchNorm = request.training.bnTrain && usesOp(model, "BatchNormalization");
@@ -342,7 +346,8 @@ std::unique_ptr<CompiledPlan> compilePlan(MLIRContext &context, const OnnxModel 
       tensor.initializer |= result->weights.find(tensor.name) != nullptr;
     // From here on the IR is the plan: code, tables, JSON and validator see what is read back from it.
     plan::ArenaOp arena = writePlan(*result->module, shown.step);
-    if (!collectProblems(context, diagnostics, ProblemKind::Internal, [&] { return succeeded(log->finish(*result->module)); }))
+    if (!collectProblems(context, diagnostics, ProblemKind::Internal,
+                         [&] { return succeeded(log->finish(*result->module)); }))
       return nullptr;
     log->start("plan");
     readPlan(arena, result->plan);

@@ -34,8 +34,8 @@ struct CompileRequest {
   int64_t shuffleBufferMax = 65536;
 };
 
-/// The outcome of planning. `plan.fits` is false when nothing fits the budget: then floor, bound, peak and levers say what
-/// would.
+/// The outcome of planning. `plan.fits` is false when nothing fits the budget: then floor, bound, peak and levers say
+/// what would.
 struct CompiledPlan {
   planning::Plan plan;
   ModelImage image;                              ///< read back from the module; valid when the plan fits
@@ -47,7 +47,8 @@ struct CompiledPlan {
   planning::RematProblem remat;                  ///< what was solved for the plan's micro-batch
 };
 
-/// What GPUs of `archs` compute fastest without losing range where they have it: bf16 from sm_80 on, else fp16. bf16 for the host.
+/// What GPUs of `archs` compute fastest without losing range where they have it: bf16 from sm_80 on, else fp16. bf16
+/// for the host.
 Precision preferredPrecision(llvm::ArrayRef<std::string> archs);
 
 /// A micro-batch and how often it is executed per optimizer step.
@@ -58,19 +59,21 @@ struct BatchSplit {
 /// The splits to consider, largest micro-batch first. Error: contradicting --batch, --micro-batch, --accumulate.
 llvm::Expected<std::vector<BatchSplit>> batchSplits(const CompileRequest &request, bool batchNormTraining);
 
-/// The phases import to plan, for every split of the batch that is considered. Null after problems were added to `diagnostics`.
-/// `log` (optional) gets the times of all splits and the IR of the chosen one; of the first where nothing was chosen.
+/// The phases import to plan, for every split of the batch that is considered. Null after problems were added to
+/// `diagnostics`. `log` (optional) gets the times of all splits and the IR of the chosen one; of the first where
+/// nothing was chosen.
 std::unique_ptr<CompiledPlan> compilePlan(mlir::MLIRContext &context, const OnnxModel &model,
                                           const CompileRequest &request, Diagnostics &diagnostics,
                                           PhaseLog *log = nullptr);
 
-/// The phase lower. Tables and kernels of `compiled` for its target: an object ("obj"), LLVM IR ("llvm") or, for cuda, PTX
+/// The phase lower. Tables and kernels of `compiled` for its target: an object ("obj"), LLVM IR ("llvm") or, for cuda,
+/// PTX
 /// ("ptx") as text.
-llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitTrainerCode(CompiledPlan &compiled, const CompileRequest &request,
-                                                                    llvm::StringRef kind, PhaseLog &log);
+llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
+emitTrainerCode(CompiledPlan &compiled, const CompileRequest &request, llvm::StringRef kind, PhaseLog &log);
 
-/// The phases lower and link. Code for `compiled` as the trainer OUTPUT and its weights OUTPUT.safetensors, each whole or not at
-/// all.
+/// The phases lower and link. Code for `compiled` as the trainer OUTPUT and its weights OUTPUT.safetensors, each whole
+/// or not at all.
 llvm::Error writeTrainer(CompiledPlan &compiled, const CompileRequest &request, llvm::StringRef kitFolder,
                          llvm::StringRef output, PhaseLog &log);
 

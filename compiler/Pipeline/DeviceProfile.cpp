@@ -3,9 +3,10 @@
 
 namespace gmc {
 
-/// Datasheet rates (fp32, dense bf16 or f16 on tensor cores) and bandwidth, scaled by the fraction that each class of portable kernel
-/// reaches: measured on an H200 (docs/results), elsewhere expected.
-static DeviceProfile gpu(const char *name, double teraflops, double tensorTeraflops, double gigabytes, int64_t contextMiB) {
+/// Datasheet rates (fp32, dense bf16 or f16 on tensor cores) and bandwidth, scaled by the fraction that each class of
+/// portable kernel reaches: measured on an H200 (docs/results), elsewhere expected.
+static DeviceProfile gpu(const char *name, double teraflops, double tensorTeraflops, double gigabytes,
+                         int64_t contextMiB) {
   double peak = teraflops * 1e12;
   DeviceProfile p;
   p.name = name;
@@ -22,7 +23,8 @@ static DeviceProfile gpu(const char *name, double teraflops, double tensorTerafl
 }
 
 std::optional<DeviceProfile> deviceProfile(llvm::StringRef arch, int threads) {
-  // Context sizes: an upper estimate until a device of the kind has been measured. sm_90: 526 MiB on an H200 with driver 580.
+  // Context sizes: an upper estimate until a device of the kind has been measured. sm_90: 526 MiB on an H200 with
+  // driver 580.
   if (arch == "sm_75")
     return gpu("T4", 8.1, 65, 320, 372);
   if (arch == "sm_80")

@@ -19,7 +19,8 @@ std::unique_ptr<HostLibrary> HostLibrary::open(int threads, StringRef arch, Use 
 
 std::string HostLibrary::name() const { return "oneDNN " + rt::OneDnn::versionText(library->version()); }
 
-/// Positions of the op's operands among the kernel's arguments; nullopt when one is made inside the kernel (a splat constant).
+/// Positions of the op's operands among the kernel's arguments; nullopt when one is made inside the kernel (a splat
+/// constant).
 static std::optional<std::vector<int64_t>> operandPositions(Operation *op) {
   std::vector<int64_t> positions;
   for (Value operand : op->getOperands()) {
@@ -68,9 +69,9 @@ std::optional<HostLibrary::Offer> HostLibrary::offer(const LibraryCall &call, co
     std::unique_ptr<rt::OneDnn::Call> described = library->prepare(call, form);
     if (!described)
       continue;
-    Offer next{form, described->executions * profile.launchMicros + predictSeconds(call, *described, node, profile) * 1e6,
-               described->scratchBytes,
-               described->implementation, described->implementationHash()};
+    Offer next{form,
+               described->executions * profile.launchMicros + predictSeconds(call, *described, node, profile) * 1e6,
+               described->scratchBytes, described->implementation, described->implementationHash()};
     if (!it->second || next.micros < it->second->micros)
       it->second = next;
   }

@@ -9,8 +9,8 @@
 
 namespace gmc {
 
-/// Asks the library that trainers load what it has for a kernel. The answer depends on the library's version, the instruction set
-/// and the number of threads, never on a measurement: equal requests get equal plans.
+/// Asks the library that trainers load what it has for a kernel. The answer depends on the library's version, the
+/// instruction set and the number of threads, never on a measurement: equal requests get equal plans.
 class HostLibrary {
 public:
   /// Where a call is predicted to be faster than the portable kernel, or wherever there is one.
@@ -19,8 +19,8 @@ public:
   /// Null and `problem` where this machine has no library for host code of `arch`.
   static std::unique_ptr<HostLibrary> open(int threads, llvm::StringRef arch, Use use, std::string &problem);
 
-  /// Makes `node` a library call where there is one that is to be used: sets its call and makes room for the call's workspace
-  /// beside the kernel's.
+  /// Makes `node` a library call where there is one that is to be used: sets its call and makes room for the call's
+  /// workspace beside the kernel's.
   void assign(KernelNode &node, const DeviceProfile &profile);
 
   /// "oneDNN 2.6.3".

@@ -32,7 +32,8 @@ struct KernelNode {
   int64_t flops = 0, bytes = 0;
   CostClass costClass = CostClass::Elementwise;
   bool halves = false; ///< its root computes with bf16 or f16 operands
-  /// Set when a library computes it: the call (an encoded PlannedCall), what runs it, and how long that is predicted to take.
+  /// Set when a library computes it: the call (an encoded PlannedCall), what runs it, and how long that is predicted to
+  /// take.
   struct Library {
     std::vector<int64_t> args;
     std::string implementation;

@@ -89,7 +89,8 @@ void printPhase(llvm::raw_ostream &os, ModuleOp module) {
   os << "\n";
 }
 
-bool collectProblems(MLIRContext &context, Diagnostics &diagnostics, ProblemKind kind, llvm::function_ref<bool()> body) {
+bool collectProblems(MLIRContext &context, Diagnostics &diagnostics, ProblemKind kind,
+                     llvm::function_ref<bool()> body) {
   std::vector<Problem> problems;
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &d) {
     if (d.getSeverity() == DiagnosticSeverity::Error) {
@@ -98,7 +99,8 @@ bool collectProblems(MLIRContext &context, Diagnostics &diagnostics, ProblemKind
         for (Diagnostic &note : d.getNotes())
           if (std::string text = note.str(); !StringRef(text).starts_with("see current operation"))
             problem.reason += "; " + text;
-      if (auto name = dyn_cast<NameLoc>(d.getLocation()); name && kind != ProblemKind::Input) // what was asked for is no node's
+      if (auto name = dyn_cast<NameLoc>(d.getLocation());
+          name && kind != ProblemKind::Input) // what was asked for is no node's
         problem.node = name.getName().str();
       problems.push_back(std::move(problem));
     }
@@ -128,7 +130,8 @@ LogicalResult runTrainPhase(ModuleOp module, const TrainingOptions &options, Tra
 }
 
 FailureOr<StepFunctions> runFusePhase(ModuleOp module, int64_t accumulation) {
-  // Which functions a step has depends on whether gradients are accumulated; fusion must see the update behind its gradient.
+  // Which functions a step has depends on whether gradients are accumulated; fusion must see the update behind its
+  // gradient.
   auto step = buildStepFunctions(module, accumulation);
   if (failed(step))
     return failure();
@@ -147,7 +150,8 @@ std::optional<PhasedModel> runTensorPhases(MLIRContext &context, const OnnxModel
   PhasedModel m;
   // A verifier that finds something has found a defect of gmc, not of the model.
   auto finish = [&] {
-    return collectProblems(context, diagnostics, ProblemKind::Internal, [&] { return succeeded(log.finish(*m.module)); });
+    return collectProblems(context, diagnostics, ProblemKind::Internal,
+                           [&] { return succeeded(log.finish(*m.module)); });
   };
 
   log.start("import");

@@ -66,8 +66,8 @@ struct PhasedModel {
   StepFunctions step; ///< from the fuse phase on
 };
 
-/// The phases that work on tensors, for one split of the batch: import to `last` (fuse at most), each followed by its verifier.
-/// Nullopt after problems were added to `diagnostics`.
+/// The phases that work on tensors, for one split of the batch: import to `last` (fuse at most), each followed by its
+/// verifier. Nullopt after problems were added to `diagnostics`.
 std::optional<PhasedModel> runTensorPhases(mlir::MLIRContext &context, const OnnxModel &model,
                                            const CompileRequest &request, BatchSplit split, llvm::StringRef last,
                                            PhaseLog &log, Diagnostics &diagnostics);

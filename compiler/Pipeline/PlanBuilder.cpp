@@ -137,7 +137,8 @@ std::string PlanBuilder::kernelSignature() const {
   for (const auto *segment : {&begin, &body, &update, &eval})
     if (*segment)
       for (const KernelNode &node : (*segment)->graph().nodes)
-        text += func::FuncOp(node.kernel).getName().str() + (node.library ? " " + node.library->implementation : "") + "\n";
+        text +=
+            func::FuncOp(node.kernel).getName().str() + (node.library ? " " + node.library->implementation : "") + "\n";
   return text;
 }
 
@@ -405,14 +406,16 @@ void PlanBuilder::addTensors(PlannedStep &out, const std::vector<int64_t> &evalO
     auto role = function.getResultAttrOfType<StringAttr>(r, "nn.role");
     auto name = function.getResultAttrOfType<StringAttr>(r, "nn.name");
     if (role)
-      out.eval.tensors.push_back({(name ? name : role).str(), role.str(), function.getResultTypes()[r], evalOutputs[r]});
+      out.eval.tensors.push_back(
+          {(name ? name : role).str(), role.str(), function.getResultTypes()[r], evalOutputs[r]});
   }
   for (auto [i, r] : llvm::enumerate(residents)) {
     PlannedTensor tensor{r.name, r.role, r.type, static_cast<int64_t>(i)};
     if (r.role == "loss_sum" || r.role == "valid_count")
       out.train.tensors.push_back(std::move(tensor));
     else if (r.carry == Carry::Step) {
-      tensor.initializer = r.role == "parameter" || (r.role == "constant" && !StringRef(r.name).starts_with("constant/"));
+      tensor.initializer =
+          r.role == "parameter" || (r.role == "constant" && !StringRef(r.name).starts_with("constant/"));
       out.residents.push_back(std::move(tensor));
     }
   }
@@ -429,9 +432,10 @@ double PlanBuilder::stepMs(const planning::RematSchedule &schedule) const {
 
 /// Do the nodes of `a` depend on each other, and take over each other's storage, as those of `b`?
 static bool sameStructure(const planning::RematProblem &a, const planning::RematProblem &b) {
-  return a.keep == b.keep && llvm::equal(a.nodes, b.nodes, [](const planning::RematNode &x, const planning::RematNode &y) {
-    return x.deps == y.deps && x.recomputable == y.recomputable;
-  });
+  return a.keep == b.keep &&
+         llvm::equal(a.nodes, b.nodes, [](const planning::RematNode &x, const planning::RematNode &y) {
+           return x.deps == y.deps && x.recomputable == y.recomputable;
+         });
 }
 
 const std::vector<planning::RematSchedule> &PlanBuilder::schedules(const PlanBuilder *like) {

@@ -47,7 +47,8 @@ struct PlannedProgram {
   std::vector<PlannedTensor> tensors;
 };
 
-/// One candidate: a complete plan, and what writePlan needs beside it. Buffers 0..residents-1 of both plans are the same.
+/// One candidate: a complete plan, and what writePlan needs beside it. Buffers 0..residents-1 of both plans are the
+/// same.
 struct PlannedStep {
   planning::Plan plan, evalPlan; ///< of evalPlan: buffers and steps
   PlannedProgram train, eval;
@@ -61,16 +62,16 @@ public:
   static mlir::FailureOr<std::unique_ptr<PlanBuilder>> create(mlir::ModuleOp module, const StepFunctions &functions,
                                                               const PlanBuilderOptions &options);
 
-  /// Schedules from no recomputation to the least memory found. `like`: the builder of another micro-batch whose schedules
-  /// are taken over where the kernels depend on each other in the same way.
+  /// Schedules from no recomputation to the least memory found. `like`: the builder of another micro-batch whose
+  /// schedules are taken over where the kernels depend on each other in the same way.
   const std::vector<planning::RematSchedule> &schedules(const PlanBuilder *like = nullptr);
   /// What is live at the peak of a schedule, residents included, before anything is packed.
   int64_t liveBytes(const planning::RematSchedule &schedule) const { return residentBytes() + schedule.peak; }
   /// Milliseconds of an optimizer step with a schedule.
   double stepMs(const planning::RematSchedule &schedule) const;
 
-  /// The plan of a schedule: steps, buffers with offsets, loops, peak and predictedStepMs are set; budget, reserve, floor,
-  /// bound and numerics are the caller's. `packEffort` 0 packs by greedy orders and little more.
+  /// The plan of a schedule: steps, buffers with offsets, loops, peak and predictedStepMs are set; budget, reserve,
+  /// floor, bound and numerics are the caller's. `packEffort` 0 packs by greedy orders and little more.
   PlannedStep assemble(const planning::RematSchedule &bodySchedule, int packEffort);
   int effort() const { return options.effort; }
 
@@ -101,7 +102,8 @@ private:
   int64_t residentBytes() const;
   /// Appends the steps and buffers of a schedule. Returns the buffer of each of the function's results.
   std::vector<int64_t> addSteps(planning::Plan &plan, PlannedProgram &program, const Segment &segment,
-                                const SegmentSchedule &schedule, const std::vector<int> &residentOf, llvm::StringRef part);
+                                const SegmentSchedule &schedule, const std::vector<int> &residentOf,
+                                llvm::StringRef part);
   /// The evaluation program, which is the same under every schedule of the body.
   struct EvalProgram {
     planning::Plan plan;

@@ -11,15 +11,15 @@ namespace gmc {
 /// Bytes of the process beside the arena, by part.
 using ReserveParts = std::map<std::string, int64_t>;
 
-/// The frontier of several builders, one for each micro-batch. Schedules are compared by what is live at their peak; only those
-/// that nothing dominates are packed, and only where an answer hangs on it with all of the effort.
+/// The frontier of several builders, one for each micro-batch. Schedules are compared by what is live at their peak;
+/// only those that nothing dominates are packed, and only where an answer hangs on it with all of the effort.
 class PlanSearch {
 public:
   struct Point {
     size_t builder;                            ///< index in the order of add()
     const planning::RematSchedule *schedule;
     double ms;
-    int64_t live;                              ///< lower than any need of it: bytes live at the peak and the least reserve
+    int64_t live; ///< lower than any need of it: bytes live at the peak and the least reserve
     int64_t need = 0, arena = 0;               ///< arena with and without the reserve, once packed
     bool best = false;                         ///< packed with all of the effort: then it has the plan
     PlannedStep step;

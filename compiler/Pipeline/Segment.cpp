@@ -96,8 +96,8 @@ FailureOr<Segment> Segment::build(func::FuncOp function, KernelTarget target, Op
         s.remat.nodes[extra].recomputable = s.remat.nodes[id].recomputable;
       }
   }
-  // A state that is written together with a value that others read (two normalizations that share their statistics) moves
-  // where that value is made: whoever reads the old contents is executed before, and not again.
+  // A state that is written together with a value that others read (two normalizations that share their statistics)
+  // moves where that value is made: whoever reads the old contents is executed before, and not again.
   for (const KernelNode &writer : graph.nodes) {
     if (llvm::all_of(writer.results, [&](int storage) { return s.carriedTo[storage] >= 0; }))
       continue;
@@ -117,7 +117,8 @@ FailureOr<Segment> Segment::build(func::FuncOp function, KernelTarget target, Op
 
 int64_t Segment::boundBytes() const {
   size_t n = remat.nodes.size();
-  std::vector<int64_t> waiting(n, 0); // bytes of inputs that a node does not read, but something that needs the node does
+  std::vector<int64_t> waiting(n,
+                               0); // bytes of inputs that a node does not read, but something that needs the node does
   for (size_t input = 0; input < n; ++input) {
     if (kernelOf[input] >= 0 || !remat.nodes[input].deps.empty())
       continue;
@@ -143,8 +144,8 @@ int64_t Segment::boundBytes() const {
   return bound;
 }
 
-/// A kernel that writes over an argument comes after every reader of the old contents: recomputation may have put such a
-/// reader behind it. Moving it down is all that is needed, since nothing but its argument changes.
+/// A kernel that writes over an argument comes after every reader of the old contents: recomputation may have put such
+/// a reader behind it. Moving it down is all that is needed, since nothing but its argument changes.
 std::vector<int32_t> Segment::writersLast(std::vector<int32_t> order) const {
   // A kernel executed again does not write its state a second time, and what it reads of it no longer matters.
   std::vector<size_t> firstAt(kernels.nodes.size(), order.size());
@@ -242,7 +243,8 @@ SegmentSchedule Segment::realize(const planning::RematSchedule &schedule) const 
       result.buffers[current[storage]].last = end;
       result.buffers[current[storage]].kept = true;
     }
-  // In place: a result takes over the buffer of an operand whose last reader this step is. Chains collapse to one buffer.
+  // In place: a result takes over the buffer of an operand whose last reader this step is. Chains collapse to one
+  // buffer.
   std::vector<int> base(result.buffers.size());
   for (size_t i = 0; i < base.size(); ++i)
     base[i] = i;

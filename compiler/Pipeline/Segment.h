@@ -53,8 +53,8 @@ public:
   const planning::RematProblem &problem() const { return remat; }
   /// The steps of a schedule of problem(), in-place decisions made from the actual lifetimes.
   SegmentSchedule realize(const planning::RematSchedule &schedule) const;
-  /// Proved lower bound of the memory of any schedule, residents apart: some kernel with what it reads and writes, and the
-  /// inputs that something after it still reads. Inputs are there from the start and cannot be had again.
+  /// Proved lower bound of the memory of any schedule, residents apart: some kernel with what it reads and writes, and
+  /// the inputs that something after it still reads. Inputs are there from the start and cannot be had again.
   int64_t boundBytes() const;
   double micros(int node) const { return nodeMicros[node]; }
 

@@ -118,7 +118,8 @@ void inlineUpdate(FunctionBuilder &out, func::FuncOp update, ArrayRef<Operation 
     out.carry(resultRole(update, r), resultName(update, r), map.lookup(result));
 }
 
-/// Ops of @micro whose results are the same in every micro-step, in order: those that read parameters and constants only.
+/// Ops of @micro whose results are the same in every micro-step, in order: those that read parameters and constants
+/// only.
 llvm::SetVector<Operation *> invariantOps(func::FuncOp micro) {
   llvm::SetVector<Operation *> ops;
   for (Operation &op : micro.getBody().front().without_terminator())
@@ -177,7 +178,9 @@ FailureOr<StepFunctions> buildStepFunctions(ModuleOp module, int64_t accumulatio
   FunctionBuilder body(module, "step_body");
   IRMapping map;
   // What only other outputs than the loss need is an input of evaluation alone.
-  auto unusedInput = [](func::FuncOp f, unsigned i) { return argumentRole(f, i) == "input" && f.getArgument(i).use_empty(); };
+  auto unusedInput = [](func::FuncOp f, unsigned i) {
+    return argumentRole(f, i) == "input" && f.getArgument(i).use_empty();
+  };
   for (unsigned i = eval.getNumArguments(); i-- > 0;)
     if (unusedInput(eval, i))
       (void)eval.eraseArgument(i);

@@ -18,9 +18,10 @@ struct StepFunctions {
   StepFunction begin, body, update, eval;
 };
 
-/// Wires @micro, @update and @eval of `module` (see docs/Architecture.md) into the functions of a step with `accumulation`
-/// micro-steps. With one micro-step the update is part of the body, each parameter's right behind its gradient; with more,
-/// gradients, loss sum and valid count are accumulated in arguments of role "gradient", "loss_sum", "valid_count".
+/// Wires @micro, @update and @eval of `module` (see docs/Architecture.md) into the functions of a step with
+/// `accumulation` micro-steps. With one micro-step the update is part of the body, each parameter's right behind its
+/// gradient; with more, gradients, loss sum and valid count are accumulated in arguments of role "gradient",
+/// "loss_sum", "valid_count".
 mlir::FailureOr<StepFunctions> buildStepFunctions(mlir::ModuleOp module, int64_t accumulation);
 
 /// nn.role and nn.name of argument i.

@@ -23,7 +23,8 @@ public:
 
   plan::ArenaOp run() {
     auto target = static_cast<plan::Target>(step.plan.target);
-    auto arena = plan::ArenaOp::create(b, unknown, target, step.plan.arenaBytes, planning::offsetAlignment(step.plan.target));
+    auto arena =
+        plan::ArenaOp::create(b, unknown, target, step.plan.arenaBytes, planning::offsetAlignment(step.plan.target));
     b.createBlock(&arena.getBody());
     for (const planning::PlanBuffer &buffer : step.plan.buffers)
       if (buffer.carry == Carry::Step)
@@ -39,8 +40,8 @@ public:
 private:
   void addBuffer(const planning::PlanBuffer &buffer) {
     auto type = MemRefType::get({buffer.size}, b.getI8Type());
-    buffers[buffer.id] = plan::BufferOp::create(b, unknown, type, static_cast<plan::BufferKind>(buffer.kind), buffer.name,
-                                                buffer.offset);
+    buffers[buffer.id] = plan::BufferOp::create(b, unknown, type, static_cast<plan::BufferKind>(buffer.kind),
+                                                buffer.name, buffer.offset);
   }
 
   /// The view of a buffer as `type`, right behind the buffer: whoever sees the buffer sees the view.
@@ -121,13 +122,13 @@ private:
       nodes.push_back(NameLoc::get(b.getStringAttr(node)));
     Location loc = nodes.empty() ? unknown : nodes.size() == 1 ? nodes[0] : FusedLoc::get(b.getContext(), nodes);
     bool again = !s.recomputeOf.empty();
-    plan::LaunchOp::create(b, loc, kernel.getName(), s.op, static_cast<plan::Stage>(s.stage), ins, outs, workspaces, s.flops,
-                           s.bytes, llvm::APFloat(s.predictedUs),
-                           again ? b.getDenseI64ArrayAttr(s.recomputeOf) : DenseI64ArrayAttr(),
-                           again ? b.getF64FloatAttr(s.recomputeUs) : FloatAttr(),
-                           launch.library ? plan::LibraryAttr::get(b.getContext(), static_cast<plan::Library>(launch.library))
-                                          : plan::LibraryAttr(),
-                           launch.library ? b.getDenseI64ArrayAttr(launch.libraryArgs) : DenseI64ArrayAttr());
+    plan::LaunchOp::create(
+        b, loc, kernel.getName(), s.op, static_cast<plan::Stage>(s.stage), ins, outs, workspaces, s.flops, s.bytes,
+        llvm::APFloat(s.predictedUs), again ? b.getDenseI64ArrayAttr(s.recomputeOf) : DenseI64ArrayAttr(),
+        again ? b.getF64FloatAttr(s.recomputeUs) : FloatAttr(),
+        launch.library ? plan::LibraryAttr::get(b.getContext(), static_cast<plan::Library>(launch.library))
+                       : plan::LibraryAttr(),
+        launch.library ? b.getDenseI64ArrayAttr(launch.libraryArgs) : DenseI64ArrayAttr());
   }
 
   const PlannedStep &step;

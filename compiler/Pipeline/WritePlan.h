@@ -7,8 +7,8 @@
 
 namespace gmc {
 
-/// Writes `step` as the plan.arena of `module` and erases every function that is not a kernel it launches. What code generation,
-/// the validator and the plan's JSON see from here on is what compiler/Codegen/ReadPlan reads back from it.
+/// Writes `step` as the plan.arena of `module` and erases every function that is not a kernel it launches. What code
+/// generation, the validator and the plan's JSON see from here on is what compiler/Codegen/ReadPlan reads back from it.
 plan::ArenaOp writePlan(mlir::ModuleOp module, const PlannedStep &step);
 
 } // namespace gmc

@@ -102,8 +102,8 @@ static llvm::Error writeWeights(const CompiledPlan &compiled, const std::string 
   return failure;
 }
 
-llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>> emitTrainerCode(CompiledPlan &compiled, const CompileRequest &request,
-                                                                    StringRef kind, PhaseLog &log) {
+llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
+emitTrainerCode(CompiledPlan &compiled, const CompileRequest &request, StringRef kind, PhaseLog &log) {
   log.start("lower");
   compiled.image.threads = request.threads;
   compiled.image.budgetBytes = compiled.plan.budgetBytes;
@@ -138,8 +138,8 @@ llvm::Error writeTrainer(CompiledPlan &compiled, const CompileRequest &request, 
   auto object = emitTrainerCode(compiled, request, "obj", log);
   if (!object)
     return object.takeError();
-  // What can fail comes before the first name appears; the executable's is the last. The model hash in both tells a pair
-  // that a crash in between left behind.
+  // What can fail comes before the first name appears; the executable's is the last. The model hash in both tells a
+  // pair that a crash in between left behind.
   std::string temporary = (output + ".tmp." + llvm::Twine(getpid())).str();
   auto failed = [&](llvm::Error error) {
     llvm::sys::fs::remove(temporary);

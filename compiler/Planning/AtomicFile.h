@@ -5,8 +5,8 @@
 
 namespace gmc::planning {
 
-/// Writes `contents` under a temporary name beside `path` and renames it. What exists and is no regular file (a device, a
-/// pipe) is written to directly. False with a reason in `error`; then nothing new lies at or beside `path`.
+/// Writes `contents` under a temporary name beside `path` and renames it. What exists and is no regular file (a device,
+/// a pipe) is written to directly. False with a reason in `error`; then nothing new lies at or beside `path`.
 bool writeFileAtomically(const std::string &path, const std::string &contents, std::string &error);
 
 /// Reads a whole file; false with a reason in `error`.

@@ -52,8 +52,8 @@ std::optional<Placement> placeBySkyline(const PackItems &problem, bool largestFi
 /// Sum of the live sizes in each slot.
 std::vector<int64_t> slotLoads(const PackItems &problem);
 
-/// Branch and bound over canonical packings: offsets never decrease along a branch and every item rests on what is below
-/// it. Returns a placement of at most `capacity`; nullopt with work left over means that none exists.
+/// Branch and bound over canonical packings: offsets never decrease along a branch and every item rests on what is
+/// below it. Returns a placement of at most `capacity`; nullopt with work left over means that none exists.
 std::optional<Placement> searchPacking(const PackItems &problem, int64_t capacity, WorkBudget &work, bool &exhausted);
 
 } // namespace gmc::planning::detail

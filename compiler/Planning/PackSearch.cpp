@@ -2,8 +2,8 @@
 //
 // A packing is canonical when every item rests on the ground or on another item. Placing items by nondecreasing offset,
 // each on top of what it overlaps, reaches every canonical packing. What is cut off: a time slot whose remaining items
-// cannot fit above their earliest offsets; an offset below which another item would fit whole (it could fall); items that
-// no longer fit. What remains splits at slots that no unplaced item crosses, and each part is solved for itself
+// cannot fit above their earliest offsets; an offset below which another item would fit whole (it could fall); items
+// that no longer fit. What remains splits at slots that no unplaced item crosses, and each part is solved for itself
 // (Moffitt, ASPLOS 2023). Restarts with other static orders; items of slots that fail move forward in the order.
 //
 //===----------------------------------------------------------------------===//

@@ -271,7 +271,8 @@ PackSolution pack(const PackProblem &problem, int effort) {
   for (size_t i : rest)
     base = alignUp(base, buffers[i].alignment);
   bool exhausted = false;
-  int64_t target = std::max(base, problem.capacity ? *problem.capacity : solution.lowerBound + problem.slack + base - ground);
+  int64_t target =
+      std::max(base, problem.capacity ? *problem.capacity : solution.lowerBound + problem.slack + base - ground);
   for (size_t begin = 0; begin < rest.size();) {
     size_t end = begin;
     int64_t reach = INT64_MIN;

@@ -39,11 +39,11 @@ struct PackSolution {
 /// Most bytes live at one moment.
 int64_t maxLive(const std::vector<PackBuffer> &buffers);
 
-/// Packs. A portfolio of greedy orders, stopped as soon as the height reaches the max-live lower bound (or the capacity);
-/// then a local search over the order; with a capacity that is still missed, a branch and bound over canonical packings
-/// (Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning", ASPLOS 2023).
-/// `effort` 0..5 scales the work of the searches, 0 is the greedy orders alone; results depend on problem and effort only,
-/// never on time.
+/// Packs. A portfolio of greedy orders, stopped as soon as the height reaches the max-live lower bound (or the
+/// capacity); then a local search over the order; with a capacity that is still missed, a branch and bound over
+/// canonical packings (Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning",
+/// ASPLOS 2023). `effort` 0..5 scales the work of the searches, 0 is the greedy orders alone; results depend on problem
+/// and effort only, never on time.
 PackSolution pack(const PackProblem &problem, int effort = 2);
 
 } // namespace gmc::planning

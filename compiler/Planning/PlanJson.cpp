@@ -11,7 +11,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json peakToJson(const PlanPeak &peak) { return {{"step", peak.step}, {"bytes", peak.bytes}, {"buffers", peak.buffers}}; }
+Json peakToJson(const PlanPeak &peak) {
+  return {{"step", peak.step}, {"bytes", peak.bytes}, {"buffers", peak.buffers}};
+}
 
 Json leversToJson(const std::vector<PlanLever> &levers) {
   Json all = Json::array();

@@ -1,7 +1,7 @@
 //===- PlanValidator.h - Is this plan valid? ---------------------*- C++ -*-===//
 //
-// Part of gmc. Checks a plan from its data alone: lifetimes, addresses, loops, data flow and totals. Shares no code with
-// whatever made the plan.
+// Part of gmc. Checks a plan from its data alone: lifetimes, addresses, loops, data flow and totals. Shares no code
+// with whatever made the plan.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -51,8 +51,8 @@ struct PlanViolation {
   std::string message; ///< names the buffer, step or loop
 };
 
-/// All violations; empty: the plan is what it says and fits. A plan with `fits` false is checked for bound <= floor only.
-/// O((buffers + uses) log).
+/// All violations; empty: the plan is what it says and fits. A plan with `fits` false is checked for bound <= floor
+/// only. O((buffers + uses) log).
 std::vector<PlanViolation> validatePlan(const Plan &plan);
 
 } // namespace gmc::planning

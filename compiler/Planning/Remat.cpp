@@ -122,11 +122,11 @@ double totalCost(const RematProblem &problem) {
 /// Solves from several starting sequences; keeps the cheapest that fits.
 class Solver {
 public:
-  /// `beamShare`: of the beam's width; less where many budgets are solved. `quick`: only the narrowest beam, and a tenth of
-  /// the work of everything else: a frontier solves dozens of budgets.
+  /// `beamShare`: of the beam's width; less where many budgets are solved. `quick`: only the narrowest beam, and a
+  /// tenth of the work of everything else: a frontier solves dozens of budgets.
   Solver(const RematProblem &problem, int effort, double beamShare = 1, bool quick = false)
-      : problem(problem), effort(std::clamp(effort, 1, 5)), beamShare(beamShare), quick(quick), arrays(problem), timeline(arrays),
-        unconstrained(leastPeakOrder(problem, this->effort)), base(totalCost(problem)),
+      : problem(problem), effort(std::clamp(effort, 1, 5)), beamShare(beamShare), quick(quick), arrays(problem),
+        timeline(arrays), unconstrained(leastPeakOrder(problem, this->effort)), base(totalCost(problem)),
         boundBytes(rematBoundBytes(problem)) {
     timeline.simulate(unconstrained);
     unconstrainedPeak = timeline.peak;

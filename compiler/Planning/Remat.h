@@ -12,7 +12,8 @@
 
 namespace gmc::planning {
 
-/// A value and the computation that makes it. While it is computed, its dependencies, itself and its workspace are live.
+/// A value and the computation that makes it. While it is computed, its dependencies, itself and its workspace are
+/// live.
 struct RematNode {
   int64_t id = 0;   ///< as in the JSON; everything else refers to nodes by their index
   std::string name;
@@ -56,17 +57,17 @@ std::vector<std::string> checkRematProblem(const RematProblem &problem);
 int64_t rematBoundBytes(const RematProblem &problem);
 
 /// Finds a cheap schedule with peak <= budget. Deterministic; `effort` 1..5 scales the work. Up to 128 nodes: a beam
-/// search over (computed, live) states guided by the cost that is certainly still to come. Beyond, and to improve either:
-/// eviction at the peak by bytes per recomputation cost, then removal and exchange of recomputations.
+/// search over (computed, live) states guided by the cost that is certainly still to come. Beyond, and to improve
+/// either: eviction at the peak by bytes per recomputation cost, then removal and exchange of recomputations.
 RematResult solveRemat(const RematProblem &problem, int64_t budgetBytes, int effort = 2);
 
 /// The smallest budget found that has a schedule, with that schedule (peak == that budget).
 RematResult rematFloor(const RematProblem &problem, int effort = 2);
 
-/// Schedules from the one without recomputation down to the floor, by strictly falling peak and strictly rising cost. The
-/// cheapest for a budget is the first whose peak fits, so that a larger budget never gets a costlier schedule. At most
-/// `points` entries, or as many as differ. `orders`: those of the frontier of a problem that differs in sizes and costs only,
-/// to start from instead of from nothing; used for problems beyond the beam search.
+/// Schedules from the one without recomputation down to the floor, by strictly falling peak and strictly rising cost.
+/// The cheapest for a budget is the first whose peak fits, so that a larger budget never gets a costlier schedule. At
+/// most `points` entries, or as many as differ. `orders`: those of the frontier of a problem that differs in sizes and
+/// costs only, to start from instead of from nothing; used for problems beyond the beam search.
 std::vector<RematSchedule> rematFrontier(const RematProblem &problem, int points = 16, int effort = 2,
                                          const std::vector<std::vector<int32_t>> &orders = {});
 

@@ -28,7 +28,8 @@ public:
     double overflow = 0;
     int64_t workThen = work;
     for (int steps = 0; timeline.peak > budget; ++steps) {
-      if (arrays.large() && steps % 32 == 0) { // given up where at this rate four times the work that is left would not do
+      if (arrays.large() &&
+          steps % 32 == 0) { // given up where at this rate four times the work that is left would not do
         double now = timeline.overflow(budget);
         if (steps && now * double(workThen - work) > 4 * double(work) * (overflow - now))
           return false;
@@ -59,8 +60,8 @@ private:
     int64_t extended;
   };
 
-  /// Extends the chain that recomputes v in front of `before` by what is not live there. `extended` collects the bytes that
-  /// have to be held across the peak for that. False if it cannot be, or at too high a cost.
+  /// Extends the chain that recomputes v in front of `before` by what is not live there. `extended` collects the bytes
+  /// that have to be held across the peak for that. False if it cannot be, or at too high a cost.
   bool addToChain(int32_t v, Chain &chain) {
     if (inChain[v])
       return true;

@@ -1,7 +1,7 @@
 //===- RematLong.cpp - Budgets, floor and frontier of long problems -------===//
 //
-// Part of gmc. Problems beyond what the beam search can hold: sequences are evicted in rounds (RematRounds.cpp) from one
-// budget to the next lower one, and each result is a start for the next.
+// Part of gmc. Problems beyond what the beam search can hold: sequences are evicted in rounds (RematRounds.cpp) from
+// one budget to the next lower one, and each result is a start for the next.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Planning/RematLong.h"
@@ -21,7 +21,8 @@ LongSolver::LongSolver(const RematProblem &problem, int effort)
 
 std::vector<const Sequence *> LongSolver::checkpointed(int64_t budget) {
   if (checkpoints.empty())
-    for (int segments = 2; segments <= 256 && segments * 8 <= int(problem.nodes.size()); segments += (segments + 1) / 2) {
+    for (int segments = 2; segments <= 256 && segments * 8 <= int(problem.nodes.size());
+         segments += (segments + 1) / 2) {
       Sequence sequence = segmented(problem, timeline, unconstrained, segments);
       checkpoints.push_back({timeline.peak, std::move(sequence)});
     }

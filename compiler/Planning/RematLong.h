@@ -14,8 +14,8 @@ public:
 
   RematResult solve(int64_t budget);
   RematResult floor();
-  /// Schedules from the one without recomputation to the lowest peak found. `orders`, where there are any, are cheapened
-  /// within the peaks they have instead of sought.
+  /// Schedules from the one without recomputation to the lowest peak found. `orders`, where there are any, are
+  /// cheapened within the peaks they have instead of sought.
   std::vector<RematSchedule> frontier(int points, const std::vector<Sequence> &orders = {});
 
 private:

@@ -46,8 +46,8 @@ Sequence byIndex(const Graph &graph) {
   return order;
 }
 
-/// Always the ready node that leaves the least memory behind; among equals the one with the least peak, then the one that
-/// uses the newest value, then the first.
+/// Always the ready node that leaves the least memory behind; among equals the one with the least peak, then the one
+/// that uses the newest value, then the first.
 Sequence leastGrowth(const RematProblem &problem, const Graph &graph, int64_t &work) {
   size_t n = problem.nodes.size();
   std::vector<size_t> open(n), usersLeft(n, 0);

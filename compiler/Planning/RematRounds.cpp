@@ -1,8 +1,8 @@
 //===- RematRounds.cpp - Eviction in rounds, for long sequences -----------===//
 //
-// Part of gmc. Where RematEvict.cpp takes out one value at the peak and looks again, this takes out many at once: all gaps
-// between uses are scored against the same simulation, and the best that do not lean on each other are applied together. A
-// budget costs a few dozen passes over the sequence, however many values have to go.
+// Part of gmc. Where RematEvict.cpp takes out one value at the peak and looks again, this takes out many at once: all
+// gaps between uses are scored against the same simulation, and the best that do not lean on each other are applied
+// together. A budget costs a few dozen passes over the sequence, however many values have to go.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Planning/RematSequence.h"
@@ -100,7 +100,8 @@ private:
 
   /// A limit that leaves enough gaps to choose from, going by the cost of their values alone.
   double firstLimit(const Sequence &sequence, double overflow) {
-    std::vector<std::pair<double, double>> values; // score of a chain of one node, bytes times positions above the budget
+    std::vector<std::pair<double, double>>
+        values; // score of a chain of one node, bytes times positions above the budget
     passGaps(sequence, [&](int32_t v, int32_t after, int32_t before) {
       double worth = double(arrays[v].size) * (over[before] - over[after + 1]);
       if (worth > 0 && arrays[v].recomputable)
@@ -120,14 +121,15 @@ private:
     chains.clear();
     leaned.clear();
     passGaps(sequence, [&](int32_t v, int32_t after, int32_t before) {
-      uint64_t key = uint64_t(v) << 32 | uint32_t(before < int32_t(sequence.size()) ? sequence[before] : arrays.count());
+      uint64_t key =
+          uint64_t(v) << 32 | uint32_t(before < int32_t(sequence.size()) ? sequence[before] : arrays.count());
       consider(v, after, before, key);
     });
     rank();
   }
 
-  /// Calls `visit(node, after, before)` for the gaps of the latest occurrence of each node, by rising `before`. `latest` has
-  /// the occurrences that a recomputation in front of `before` finds.
+  /// Calls `visit(node, after, before)` for the gaps of the latest occurrence of each node, by rising `before`.
+  /// `latest` has the occurrences that a recomputation in front of `before` finds.
   template <typename Visitor> void passGaps(const Sequence &sequence, Visitor visit) {
     int32_t length = int32_t(sequence.size());
     over.assign(length + 1, 0);
@@ -157,7 +159,8 @@ private:
     // A chain beyond this cost scores above the limit, whatever it frees.
     double most = limit * double(node.size) * inside * (jitter ? 2 : 1);
     for (bool hold : {false, true}) {
-      Gap gap{latest[v], after, before, int32_t(chains.size()), 0, int32_t(leaned.size()), 0, node.size, inside, 0, key};
+      Gap gap{latest[v], after, before, int32_t(chains.size()), 0, int32_t(leaned.size()), 0, node.size,
+              inside,    0,     key};
       Chain chain{before, hold, node.size, most, 1e-12, 0};
       bool possible = addToChain(v, chain);
       bool alone = members.size() == 1;
@@ -213,8 +216,8 @@ private:
     int64_t held;
   };
 
-  /// Extends the chain that computes v again in front of `before` by what is not live there. With `hold`, what is small is
-  /// held from its last use instead; `held` sums those bytes. False if v cannot be had again, or at too high a cost.
+  /// Extends the chain that computes v again in front of `before` by what is not live there. With `hold`, what is small
+  /// is held from its last use instead; `held` sums those bytes. False if v cannot be had again, or at too high a cost.
   bool addToChain(int32_t v, Chain &chain) {
     if (inChain[v])
       return true;

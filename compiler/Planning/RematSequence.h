@@ -1,7 +1,7 @@
 //===- RematSequence.h - Exact cost and memory of an order -------*- C++ -*-===//
 //
-// Part of gmc. Internal to the rematerialization solvers. A sequence of computations determines the best schedule for it:
-// every use takes the latest computation, and a value is dropped after its last use before it is computed again.
+// Part of gmc. Internal to the rematerialization solvers. A sequence of computations determines the best schedule for
+// it: every use takes the latest computation, and a value is dropped after its last use before it is computed again.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -88,12 +88,13 @@ void removeUnused(Timeline &timeline, Sequence &sequence);
 /// what a local search makes of them. Respects the pinned order of non-recomputable nodes.
 Sequence leastPeakOrder(const RematProblem &problem, int effort);
 
-/// How much of the branching a beam search follows: `Narrow` recomputes only for a node that is ready and evicts what is
-/// free first; `Early` also recomputes ahead; `Exact` also tries every eviction.
+/// How much of the branching a beam search follows: `Narrow` recomputes only for a node that is ready and evicts what
+/// is free first; `Early` also recomputes ahead; `Exact` also tries every eviction.
 enum class BeamMode { Narrow, Early, Exact };
 
-/// Beam search over states of (computed, live) for at most 128 nodes. `complete` is set if nothing was cut off: then the
-/// result is optimal and an empty one a proof of infeasibility. Solutions not cheaper than `mustBeBelow` are not sought.
+/// Beam search over states of (computed, live) for at most 128 nodes. `complete` is set if nothing was cut off: then
+/// the result is optimal and an empty one a proof of infeasibility. Solutions not cheaper than `mustBeBelow` are not
+/// sought.
 struct BeamResult {
   bool found = false;
   bool complete = false;

@@ -108,7 +108,8 @@ Value GpuBlock::blockReduce(OpBuilder &b, Location loc, Value value, Combine com
     memref::StoreOp::create(b, l, value, partial, warp(b, l));
   });
   barrier(b, loc);
-  // Every warp reduces what the warps have, in groups of as many lanes: a thread that read them all would need a register for each.
+  // Every warp reduces what the warps have, in groups of as many lanes: a thread that read them all would need a
+  // register for each.
   int64_t lanes = llvm::bit_floor<uint64_t>(warps);
   Value at = b.createOrFold<arith::RemUIOp>(loc, thread(), kb::idx(b, loc, lanes));
   Value total = memref::LoadOp::create(b, loc, partial, at);

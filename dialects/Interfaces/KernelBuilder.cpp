@@ -204,12 +204,14 @@ static Value oneDimension(OpBuilder &b, Location loc, Value buffer) {
   return memref::ReinterpretCastOp::create(b, loc, one, buffer, 0, one.getShape(), ArrayRef<int64_t>{1});
 }
 
-/// Calls piece(position, number of the first element, type, alignment) for the vectors that `count` neighbours consist of.
+/// Calls piece(position, number of the first element, type, alignment) for the vectors that `count` neighbours consist
+/// of.
 static void vectorPieces(OpBuilder &b, Location loc, Type element, Value first, int64_t count,
                          function_ref<void(Value, int64_t, VectorType, llvm::Align)> piece) {
   int64_t bytes = elementBytes(element), lanes = std::min(count, std::max<int64_t>(16 / bytes, 1));
   for (int64_t k = 0; k < count; k += lanes)
-    piece(k ? add(b, loc, first, idx(b, loc, k)) : first, k, VectorType::get({lanes}, element), llvm::Align(std::min<int64_t>(lanes * bytes, 16)));
+    piece(k ? add(b, loc, first, idx(b, loc, k)) : first, k, VectorType::get({lanes}, element),
+          llvm::Align(std::min<int64_t>(lanes * bytes, 16)));
 }
 
 SmallVector<Value> loadVectors(OpBuilder &b, Location loc, Value buffer, Value first, int64_t count) {

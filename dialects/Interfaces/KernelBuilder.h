@@ -8,8 +8,8 @@
 //   * elements are read and written through load() and store(), so that elementwise neighbours can be fused in;
 //   * a nest is complete before the next one starts.
 //
-// For the GPU an op may emit another form, of cooperative nests: blocks of threads with shared memory, barriers and shuffles
-// (GpuBlock.h). Both kinds of nest mix freely, and each is one launch.
+// For the GPU an op may emit another form, of cooperative nests: blocks of threads with shared memory, barriers and
+// shuffles (GpuBlock.h). Both kinds of nest mix freely, and each is one launch.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 #ifndef GMC_DIALECTS_INTERFACES_KERNELBUILDER_H
@@ -46,30 +46,30 @@ public:
   /// Emits a parallel nest over `extents`; the last dimension is the one to make contiguous in memory.
   void parallel(llvm::ArrayRef<int64_t> extents, Body body);
 
-  /// KernelTarget::Gpu only: a nest over `blocks` (row-major, at most 2^31 - 1 in all) of `threads` GPU threads each, a multiple of
-  /// 32 up to 1024. `body` is what one thread does, with the indices of its block. Shared memory is at most 48 KB a block.
-  /// Registers are dealt out so that `resident` blocks run on a multiprocessor at once.
+  /// KernelTarget::Gpu only: a nest over `blocks` (row-major, at most 2^31 - 1 in all) of `threads` GPU threads each, a
+  /// multiple of 32 up to 1024. `body` is what one thread does, with the indices of its block. Shared memory is at most
+  /// 48 KB a block. Registers are dealt out so that `resident` blocks run on a multiprocessor at once.
   using BlockBody = llvm::function_ref<void(mlir::OpBuilder &, mlir::Location, mlir::ValueRange, const GpuBlock &)>;
   void cooperative(llvm::ArrayRef<int64_t> blocks, int64_t threads, BlockBody body, int64_t resident = 1);
 
   /// Reads element `indices` of operand i; writes element `indices` of result i.
   virtual mlir::Value load(mlir::OpBuilder &b, mlir::Location loc, unsigned i, mlir::ValueRange indices);
   virtual void store(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, unsigned i, mlir::ValueRange indices);
-  /// `count` elements of operand i from the row-major position `first`, a multiple of `count`, and the same to result i: where they lie
-  /// in a buffer, as vectors of 16 bytes.
-  virtual llvm::SmallVector<mlir::Value> loadNeighbours(mlir::OpBuilder &b, mlir::Location loc, unsigned i, mlir::Value first,
-                                                        int64_t count);
+  /// `count` elements of operand i from the row-major position `first`, a multiple of `count`, and the same to result
+  /// i: where they lie in a buffer, as vectors of 16 bytes.
+  virtual llvm::SmallVector<mlir::Value> loadNeighbours(mlir::OpBuilder &b, mlir::Location loc, unsigned i,
+                                                        mlir::Value first, int64_t count);
   virtual void storeNeighbours(mlir::OpBuilder &b, mlir::Location loc, llvm::ArrayRef<mlir::Value> values, unsigned i,
                                mlir::Value first);
-  /// Bytes of an element in the narrowest of the full-size buffers that loadNeighbours reads for operand i, and that storeNeighbours writes
-  /// and reads for result i: what a vector of 16 bytes is to be full of.
+  /// Bytes of an element in the narrowest of the full-size buffers that loadNeighbours reads for operand i, and that
+  /// storeNeighbours writes and reads for result i: what a vector of 16 bytes is to be full of.
   virtual int64_t operandBytes(unsigned i) const { return elementBytes(operandElementType(i)); }
   virtual int64_t resultBytes(unsigned i) const { return elementBytes(resultElementType(i)); }
   /// Whether store() to result i does nothing but write resultBuffer(i), which may then be written as vectors instead.
   virtual bool storesPlainly(unsigned i) const { return true; }
 
-  /// On the host, results of at least so many bytes are written past the caches, which the first of it would have left when the last is
-  /// written: twice what the last-level cache of usual processors holds.
+  /// On the host, results of at least so many bytes are written past the caches, which the first of it would have left
+  /// when the last is written: twice what the last-level cache of usual processors holds.
   static constexpr int64_t streamedBytes = int64_t(64) << 20;
   bool streams(unsigned i) const;
 
@@ -85,8 +85,8 @@ public:
       mlir::Value init,
       llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::ValueRange ivs, mlir::Value acc)> step);
 
-  /// `acc + x` in a reduction whose association is the compiler's choice (vector accumulators): fixed for a given kernel
-  /// and target, so reruns are bit-equal.
+  /// `acc + x` in a reduction whose association is the compiler's choice (vector accumulators): fixed for a given
+  /// kernel and target, so reruns are bit-equal.
   static mlir::Value addReassoc(mlir::OpBuilder &b, mlir::Location loc, mlir::Value acc, mlir::Value x);
 
   KernelBuilder(mlir::OpBuilder &builder, mlir::Location loc, KernelTarget target, mlir::Operation *op,
@@ -127,8 +127,8 @@ llvm::SmallVector<mlir::Value> delinearize(mlir::OpBuilder &b, mlir::Location lo
 llvm::SmallVector<mlir::Value> broadcastIndices(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange indices,
                                                 llvm::ArrayRef<int64_t> shape);
 /// `count` neighbours of a row-major buffer from position `first`, a multiple of `count`, as vectors of up to 16 bytes.
-llvm::SmallVector<mlir::Value> loadVectors(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer, mlir::Value first,
-                                           int64_t count);
+llvm::SmallVector<mlir::Value> loadVectors(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer,
+                                           mlir::Value first, int64_t count);
 void storeVectors(mlir::OpBuilder &b, mlir::Location loc, llvm::ArrayRef<mlir::Value> values, mlir::Value buffer,
                   mlir::Value first);
 /// if (cond) then() else fallback, as a value.

@@ -11,7 +11,8 @@ namespace gmc {
 
 class KernelBuilder;
 
-/// Whom a kernel is emitted for. Plain: the importer's interpreter, which knows parallel nests, loops and scalars, nothing else.
+/// Whom a kernel is emitted for. Plain: the importer's interpreter, which knows parallel nests, loops and scalars,
+/// nothing else.
 enum class KernelTarget { Host, Gpu, Plain };
 enum class PrecisionPolicy { Low, Fp32, Follow };
 enum class CostClass { Elementwise, Reduction, Matmul, Conv, Gather, Transpose };

@@ -144,11 +144,13 @@ static bool gpuForm(Operation *op, KernelBuilder &kernel) {
 }
 SmallVector<int64_t> ConvOp::getWorkspaceBytes(KernelTarget target) {
   SmallVector<int64_t> none;
-  return gpuForm(*this, target) ? gpuConvWorkspaces(elementTypeOf(getX()), ConvForm::Forward, shapeOfConv(*this)) : none;
+  return gpuForm(*this, target) ? gpuConvWorkspaces(elementTypeOf(getX()), ConvForm::Forward, shapeOfConv(*this))
+                                : none;
 }
 SmallVector<int64_t> ConvTransposeOp::getWorkspaceBytes(KernelTarget target) {
   SmallVector<int64_t> none;
-  return gpuForm(*this, target) ? gpuConvWorkspaces(elementTypeOf(getX()), ConvForm::Transpose, shapeOfConv(*this)) : none;
+  return gpuForm(*this, target) ? gpuConvWorkspaces(elementTypeOf(getX()), ConvForm::Transpose, shapeOfConv(*this))
+                                : none;
 }
 SmallVector<int64_t> ConvWeightGradOp::getWorkspaceBytes(KernelTarget target) {
   SmallVector<int64_t> none;

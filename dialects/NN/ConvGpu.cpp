@@ -1,10 +1,11 @@
 //===- ConvGpu.cpp - forward and transposed convolution as products for the GPU -------------------------===//
 //
-// An implicit GEMM: rows are channels of the result, columns its pixels (of all images), k the taps and, within a tap, the source
-// channels. Patches are never stored: a thread reads several channels of the pixel that its column and tap come to, which is found,
-// and tested for lying outside, once for all of them. Weights are brought to the order of k in a workspace before, channels
-// padded with zeros to what is read at once. The transposed form is a product for each residue class of result pixels
-// modulo the strides, with the taps that reach it, so that no product with a zero is computed.
+// An implicit GEMM: rows are channels of the result, columns its pixels (of all images), k the taps and, within a tap,
+// the source channels. Patches are never stored: a thread reads several channels of the pixel that its column and tap
+// come to, which is found, and tested for lying outside, once for all of them. Weights are brought to the order of k in
+// a workspace before, channels padded with zeros to what is read at once. The transposed form is a product for each
+// residue class of result pixels modulo the strides, with the taps that reach it, so that no product with a zero is
+// computed.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -39,8 +40,8 @@ namespace {
 
 //===- Pixels and taps ----------------------------------------------------------------------------------===//
 
-/// In one dimension: the pixels c * stride + residue, c < grid, of the result, and what they read of the source: with tap
-/// first + j * tapStep, j < taps, the position c * scale + offset + j * step.
+/// In one dimension: the pixels c * stride + residue, c < grid, of the result, and what they read of the source: with
+/// tap first + j * tapStep, j < taps, the position c * scale + offset + j * step.
 struct ClassDim {
   int64_t grid, stride, residue, taps, first, tapStep, scale, offset, step;
 };
@@ -52,7 +53,8 @@ ClassDim forwardDim(const Window &w, size_t d, int64_t out) {
 
 ClassDim transposedDim(const Window &w, size_t d, int64_t size, int64_t residue) {
   int64_t stride = w.strides[d], dilation = w.dilations[d], common = std::gcd(stride, dilation);
-  ClassDim dim{(size - residue + stride - 1) / stride, stride, residue, 0, 0, stride / common, 1, 0, -dilation / common};
+  ClassDim dim{
+      (size - residue + stride - 1) / stride, stride, residue, 0, 0, stride / common, 1, 0, -dilation / common};
   auto source = [&](int64_t tap) { return residue + w.padBegin(d) - tap * dilation; };
   while (dim.first < w.kernel[d] && source(dim.first) % stride)
     ++dim.first;
@@ -92,7 +94,8 @@ struct ConvSides {
   bool permuted;            ///< whether weights are [result channel][tap][padded] in a workspace
 
   ConvSides(Type element, ConvForm form, const ConvShape &s)
-      : element(element), s(s), forward(form == ConvForm::Forward), results(forward ? s.filtersPerGroup() : s.channelsPerGroup()),
+      : element(element), s(s), forward(form == ConvForm::Forward),
+        results(forward ? s.filtersPerGroup() : s.channelsPerGroup()),
         sources(forward ? s.channelsPerGroup() : s.filtersPerGroup()) {
     int64_t wide = wideAccess(element, 16);
     permuted = s.window.taps() > 1;
@@ -103,7 +106,8 @@ struct ConvSides {
   int64_t weightBytes() const { return permuted ? elementBytes(element) * numElements(weightShape()) : 0; }
 };
 
-/// Brings the weights to their workspace. A thread copies some channels of all taps: reads and writes are of neighbours.
+/// Brings the weights to their workspace. A thread copies some channels of all taps: reads and writes are of
+/// neighbours.
 void permuteWeights(KernelBuilder &kernel, const ConvSides &c) {
   kernel.parallel({c.results * c.s.group, c.padded / c.width}, [&](OpBuilder &b, Location loc, ValueRange at) {
     int64_t taps = c.s.window.taps(), partial = c.sources % c.width;
@@ -118,9 +122,10 @@ void permuteWeights(KernelBuilder &kernel, const ConvSides &c) {
     }
     int64_t step = taps * (c.forward ? 1 : c.results);
     first = kb::mul(b, loc, first, kb::idx(b, loc, taps));
-    Value full = partial && c.sources > c.width ? Value(arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, channel,
-                                                                               kb::idx(b, loc, c.sources - c.width)))
-                                                : Value();
+    Value full = partial && c.sources > c.width
+                     ? Value(arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, channel,
+                                                   kb::idx(b, loc, c.sources - c.width)))
+                     : Value();
     KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, taps), [&](OpBuilder &b, Location l, Value tap) {
       SmallVector<Value> values;
       for (int64_t i = 0; i < c.width; ++i) {
@@ -155,10 +160,12 @@ struct ConvGemm : ConvSides {
   GemmTiling tiling() const { return {element, s.group, results, s.batch * pixels, tapCount * padded}; }
   GpuGemm::Operand weight(KernelBuilder &kernel) const;
   GpuGemm::Operand source(KernelBuilder &kernel) const;
-  void store(KernelBuilder &kernel, OpBuilder &b, Location loc, bool hasBias, Value group, Value row, Value column, Value sum) const;
+  void store(KernelBuilder &kernel, OpBuilder &b, Location loc, bool hasBias, Value group, Value row, Value column,
+             Value sum) const;
 
 private:
-  /// A place's k: its tap, and its channel as what is the same for all threads, or does not stay, what stays, and a constant.
+  /// A place's k: its tap, and its channel as what is the same for all threads, or does not stay, what stays, and a
+  /// constant.
   struct Depth {
     SmallVector<Value> tap;
     Value changing, staying;
@@ -210,7 +217,8 @@ GpuGemm::Operand ConvGemm::weight(KernelBuilder &kernel) const {
               Value staying = ints.affine(row, s.window.taps() * padded, k.staying);
               Value changing = ints.affine(ints.linearize(tap, s.window.kernel), padded, k.changing);
               Value buffer = flatten(b, loc, kernel.workspace(b, 0, weightShape(), element));
-              return ahead([&] { return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, k.further), width); });
+              return ahead(
+                  [&] { return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, k.further), width); });
             }};
   // One tap: filters by channels.
   int64_t width = forward ? this->width : wideAccess(element, results), step = forward ? 1 : results;
@@ -221,21 +229,25 @@ GpuGemm::Operand ConvGemm::weight(KernelBuilder &kernel) const {
                                     : ints.affine(ints.affine(group, sources, offset), results, row);
             Value changing = ints.affine(ints.from(at.slice), step, 0);
             Value buffer = flatten(b, loc, kernel.operandBuffer(1));
-            return ahead([&] { return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, at.further * step), width); });
+            return ahead(
+                [&] { return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, at.further * step), width); });
           }};
 }
 
 GpuGemm::Operand ConvGemm::source(KernelBuilder &kernel) const {
   int64_t alongRow = wideAccess(kernel.operandElementType(0), pixels), channels = sources * s.group;
   if (pointwise && padded == sources && alongRow > 1)
-    return {false, alongRow, [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
+    return {false, alongRow,
+            [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
               Ints ints{b, loc};
               SmallVector<Value> pixel = ints.delinearize(ints.from(at.outer), {s.batch, pixels});
               Value channel = ints.affine(ints.from(at.batch), sources, ints.from(at.offset));
               Value staying = ints.affine(ints.affine(pixel[0], channels, channel), pixels, pixel[1]);
               Value changing = ints.affine(ints.from(at.slice), pixels, 0);
               Value buffer = flatten(b, loc, kernel.operandBuffer(0));
-              return ahead([&] { return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, at.further * pixels), alongRow); });
+              return ahead([&] {
+                return readWide(b, loc, buffer, placeAt(b, loc, staying, changing, at.further * pixels), alongRow);
+              });
             }};
   auto read = [=, this, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
     Ints ints{b, loc};
@@ -249,12 +261,14 @@ GpuGemm::Operand ConvGemm::source(KernelBuilder &kernel) const {
         inside = both(b, loc, inside, ints.below(ints.add(first[d], moved[d]), ints.constant(sourceSize[d])));
     }
     Value channel = ints.affine(ints.from(at.batch), sources, k.staying);
-    Value staying = ints.affine(ints.affine(pixel[0], channels, channel), sourcePixels, ints.linearize(first, sourceSize));
+    Value staying =
+        ints.affine(ints.affine(pixel[0], channels, channel), sourcePixels, ints.linearize(first, sourceSize));
     Value changing = ints.affine(k.changing, sourcePixels, ints.linearize(moved, sourceSize));
     Value place = ints.add(staying, changing);
     if (inside)
       place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
-    // The last of the channels read at once may not exist; existing ones are read in their place, those from the first on.
+    // The last of the channels read at once may not exist; existing ones are read in their place, those from the first
+    // on.
     int64_t partial = sources % width;
     Value full, rest = place;
     if (partial && sources > width) {
@@ -270,7 +284,8 @@ GpuGemm::Operand ConvGemm::source(KernelBuilder &kernel) const {
         values.push_back(kb::constant(b, loc, element, 0));
         continue;
       }
-      Value linear = kb::add(b, loc, ints.toIndex(past ? rest : place), kb::idx(b, loc, (k.further + i) * sourcePixels));
+      Value linear =
+          kb::add(b, loc, ints.toIndex(past ? rest : place), kb::idx(b, loc, (k.further + i) * sourcePixels));
       values.push_back(ahead([&] { return readWide(b, loc, buffer, linear, 1); }));
     }
     return orZero(b, loc, inside, zeroFrom(b, loc, partial, full, concatenate(b, loc, values)));
@@ -278,8 +293,8 @@ GpuGemm::Operand ConvGemm::source(KernelBuilder &kernel) const {
   return {true, width, read, /*gathered=*/true};
 }
 
-void ConvGemm::store(KernelBuilder &kernel, OpBuilder &b, Location loc, bool hasBias, Value group, Value row, Value column,
-                     Value sum) const {
+void ConvGemm::store(KernelBuilder &kernel, OpBuilder &b, Location loc, bool hasBias, Value group, Value row,
+                     Value column, Value sum) const {
   Ints ints{b, loc};
   Value channel = ints.affine(ints.from(group), results, ints.from(row));
   if (hasBias) {
@@ -334,7 +349,8 @@ bool emitGpuConv(KernelBuilder &kernel, ConvForm form, const ConvShape &s, bool 
     auto store = [&](OpBuilder &b, Location loc, Value group, Value row, Value column, Value sum) {
       c.store(kernel, b, loc, hasBias, group, row, column, sum);
     };
-    GpuGemm{c.tiling(), c.weight(kernel), c.source(kernel), storeWidth, store, /*workspace=*/sides.permuted ? 1u : 0u}.emit(kernel);
+    GpuGemm{c.tiling(), c.weight(kernel), c.source(kernel), storeWidth, store, /*workspace=*/sides.permuted ? 1u : 0u}
+        .emit(kernel);
   }
   return true;
 }

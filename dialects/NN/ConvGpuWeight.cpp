@@ -1,9 +1,9 @@
 //===- ConvGpuWeight.cpp - the weight gradient of convolutions as a product for the GPU ------------------===//
 //
-// An implicit GEMM: rows are filters, columns the taps and, within a tap, the channels, k the pixels of all images. The pixels are
-// taken line by line (a line is the last dimension, or the whole image where every pixel reads the one at its own place), lines padded
-// to a multiple of what a thread reads at once: so that lies in one line, whose place is computed once, and only its ends can
-// lie outside in that dimension. What the padding reads is zero on both sides.
+// An implicit GEMM: rows are filters, columns the taps and, within a tap, the channels, k the pixels of all images. The
+// pixels are taken line by line (a line is the last dimension, or the whole image where every pixel reads the one at
+// its own place), lines padded to a multiple of what a thread reads at once: so that lies in one line, whose place is
+// computed once, and only its ends can lie outside in that dimension. What the padding reads is zero on both sides.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -21,7 +21,8 @@ namespace gmc::nn {
 namespace {
 
 /// Element at `at` (image, channel, positions) of a source of `size`; zero where a position lies outside.
-Value readPadded(OpBuilder &b, Location loc, Value buffer, ArrayRef<Value> at, int64_t channels, ArrayRef<int64_t> size) {
+Value readPadded(OpBuilder &b, Location loc, Value buffer, ArrayRef<Value> at, int64_t channels,
+                 ArrayRef<int64_t> size) {
   Ints ints{b, loc};
   Value inside;
   for (auto [position, extent] : llvm::zip_equal(at.drop_front(2), size)) {
@@ -40,34 +41,36 @@ void emitWeightGradSums(KernelBuilder &kernel, const ConvShape &s) {
   const Window &w = s.window;
   size_t rank = w.rank();
   int64_t positions = s.batch * s.outSize();
-  kernel.cooperative(kernel.resultShape(0), 128, [&](OpBuilder &b, Location loc, ValueRange ivs, const GpuBlock &block) {
-    Ints ints{b, loc};
-    SmallVector<Value> weight;
-    for (Value iv : ivs)
-      weight.push_back(ints.from(iv));
-    Value group = arith::DivUIOp::create(b, loc, weight[0], ints.constant(s.filtersPerGroup()));
-    Value channel = ints.affine(group, s.channelsPerGroup(), weight[1]);
-    Value zero = kb::constant(b, loc, b.getF32Type(), 0);
-    auto loop = scf::ForOp::create(
-        b, loc, block.thread(), kb::idx(b, loc, positions), kb::idx(b, loc, block.threads()), ValueRange{zero},
-        [&](OpBuilder &b, Location l, Value p, ValueRange acc) {
-          Ints ints{b, l};
-          SmallVector<Value> out = ints.delinearize(ints.from(p), prepend({s.batch}, s.out)), x{out[0], channel};
-          for (size_t d = 0; d < rank; ++d)
-            x.push_back(ints.affine(weight[d + 2], w.dilations[d], ints.affine(out[d + 1], w.strides[d], -w.padBegin(d))));
-          out.insert(out.begin() + 1, weight[0]);
-          Value dy = ints.toIndex(ints.linearize(out, prepend({1, s.filters}, s.out)));
-          Value left = asF32(b, l, readPadded(b, l, flatten(b, l, kernel.operandBuffer(0)), x, s.channels, s.in));
-          Value right = asF32(b, l, readWide(b, l, flatten(b, l, kernel.operandBuffer(1)), dy, 1));
-          scf::YieldOp::create(b, l, ValueRange{kb::add(b, l, acc[0], kb::mul(b, l, left, right))});
+  kernel.cooperative(
+      kernel.resultShape(0), 128, [&](OpBuilder &b, Location loc, ValueRange ivs, const GpuBlock &block) {
+        Ints ints{b, loc};
+        SmallVector<Value> weight;
+        for (Value iv : ivs)
+          weight.push_back(ints.from(iv));
+        Value group = arith::DivUIOp::create(b, loc, weight[0], ints.constant(s.filtersPerGroup()));
+        Value channel = ints.affine(group, s.channelsPerGroup(), weight[1]);
+        Value zero = kb::constant(b, loc, b.getF32Type(), 0);
+        auto loop = scf::ForOp::create(
+            b, loc, block.thread(), kb::idx(b, loc, positions), kb::idx(b, loc, block.threads()), ValueRange{zero},
+            [&](OpBuilder &b, Location l, Value p, ValueRange acc) {
+              Ints ints{b, l};
+              SmallVector<Value> out = ints.delinearize(ints.from(p), prepend({s.batch}, s.out)), x{out[0], channel};
+              for (size_t d = 0; d < rank; ++d)
+                x.push_back(
+                    ints.affine(weight[d + 2], w.dilations[d], ints.affine(out[d + 1], w.strides[d], -w.padBegin(d))));
+              out.insert(out.begin() + 1, weight[0]);
+              Value dy = ints.toIndex(ints.linearize(out, prepend({1, s.filters}, s.out)));
+              Value left = asF32(b, l, readPadded(b, l, flatten(b, l, kernel.operandBuffer(0)), x, s.channels, s.in));
+              Value right = asF32(b, l, readWide(b, l, flatten(b, l, kernel.operandBuffer(1)), dy, 1));
+              scf::YieldOp::create(b, l, ValueRange{kb::add(b, l, acc[0], kb::mul(b, l, left, right))});
+            });
+        Value sum = block.blockReduce(b, loc, loop.getResult(0),
+                                      [](OpBuilder &b, Location l, Value x, Value y) { return kb::add(b, l, x, y); });
+        Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, block.thread(), kb::idx(b, loc, 0));
+        kb::when(b, loc, first, [&](OpBuilder &b, Location l) {
+          kernel.store(b, l, convertTo(b, l, sum, kernel.resultElementType(0)), 0, ivs);
         });
-    Value sum = block.blockReduce(b, loc, loop.getResult(0),
-                                  [](OpBuilder &b, Location l, Value x, Value y) { return kb::add(b, l, x, y); });
-    Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, block.thread(), kb::idx(b, loc, 0));
-    kb::when(b, loc, first, [&](OpBuilder &b, Location l) {
-      kernel.store(b, l, convertTo(b, l, sum, kernel.resultElementType(0)), 0, ivs);
-    });
-  });
+      });
 }
 
 /// The product's sizes and operands. Per dimension of the window, the last one along the line.
@@ -99,7 +102,8 @@ private:
     shape.back() = padded;
     return ints.delinearize(ints.from(at.k(b, loc)), shape);
   }
-  /// Null if all pixels read at once exist, or whether they do from `first` of a line on; if not, line() % width of them do.
+  /// Null if all pixels read at once exist, or whether they do from `first` of a line on; if not, line() % width of
+  /// them do.
   Value isFull(OpBuilder &b, Location loc, Value first) const {
     Ints ints{b, loc};
     int64_t rest = line() % width;
@@ -107,8 +111,8 @@ private:
   }
   /// The pixels of a line from the one at `place` in the buffer on, zeros past the line's end.
   Value readLine(OpBuilder &b, Location loc, Value buffer, Value full, Value place, ReadAhead &ahead) const;
-  /// What these pixels read of x, the first one at `position` of the input's line. Zeros past the line's end, outside, and everywhere but
-  /// for `inside`.
+  /// What these pixels read of x, the first one at `position` of the input's line. Zeros past the line's end, outside,
+  /// and everywhere but for `inside`.
   Value readMoved(OpBuilder &b, Location loc, Value buffer, Value full, Value position, Value place, Value inside,
                   ReadAhead &ahead) const;
 };
@@ -156,8 +160,8 @@ Value WeightGrad::readLine(OpBuilder &b, Location loc, Value buffer, Value full,
   return zeroFrom(b, loc, rest, full, concatenate(b, loc, parts));
 }
 
-Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full, Value position, Value place, Value inside,
-                            ReadAhead &ahead) const {
+Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full, Value position, Value place,
+                            Value inside, ReadAhead &ahead) const {
   Ints ints{b, loc};
   int64_t stride = strides.back(), pad = pads.back(), size = in.back(), last = padded - width, rest = line() % width;
   int64_t reach = (kernel.back() - 1) * dilations.back() - pad; // of the last tap
@@ -171,7 +175,8 @@ Value WeightGrad::readMoved(OpBuilder &b, Location loc, Value buffer, Value full
   if (stride == 1 && UnalignedPairs::reads(element, width, total)) {
     if (inside)
       place = arith::SelectOp::create(b, loc, inside, place, ints.constant(0));
-    UnalignedPairs read{width, total, std::max<int64_t>(0, pad), std::max<int64_t>(0, padded + reach - size), full, rest};
+    UnalignedPairs read{width, total, std::max<int64_t>(0, pad), std::max<int64_t>(0, padded + reach - size),
+                        full,  rest};
     SmallVector<Value> pairs = read.read(b, loc, buffer, place, ahead);
     for (int64_t i = 0; i < width; ++i)
       if (Value in = exists(i)) {
@@ -211,7 +216,8 @@ GpuGemm::Operand WeightGrad::gradient(KernelBuilder &builder) const {
             Value filter = ints.affine(ints.from(at.batch), s.filtersPerGroup(), ints.from(at.outer));
             Value inImage = ints.linearize(ArrayRef(pixel).drop_front(), out);
             Value place = ints.add(ints.affine(filter, size, 0), ints.affine(pixel[0], s.filters * size, inImage));
-            return readLine(b, loc, flatten(b, loc, builder.operandBuffer(1)), isFull(b, loc, pixel.back()), place, ahead);
+            return readLine(b, loc, flatten(b, loc, builder.operandBuffer(1)), isFull(b, loc, pixel.back()), place,
+                            ahead);
           }};
 }
 
@@ -220,13 +226,15 @@ GpuGemm::Operand WeightGrad::input(KernelBuilder &builder) const {
             Ints ints{b, loc};
             SmallVector<int64_t> columnShape(kernel);
             columnShape.push_back(s.channelsPerGroup());
-            SmallVector<Value> tap = ints.delinearize(ints.from(at.outer), columnShape), pixel = pixelAt(b, loc, at), moved, first;
+            SmallVector<Value> tap = ints.delinearize(ints.from(at.outer), columnShape), pixel = pixelAt(b, loc, at),
+                               moved, first;
             Value channel = ints.affine(ints.from(at.batch), s.channelsPerGroup(), tap.pop_back_val()), inside;
             size_t rank = out.size();
             for (size_t d = 0; d < rank; ++d) {
               moved.push_back(ints.affine(tap[d], dilations[d], -pads[d]));
               first.push_back(ints.affine(pixel[d + 1], strides[d], 0));
-              bool always = pads[d] <= 0 && (out[d] - 1) * strides[d] + (kernel[d] - 1) * dilations[d] - pads[d] < in[d];
+              bool always =
+                  pads[d] <= 0 && (out[d] - 1) * strides[d] + (kernel[d] - 1) * dilations[d] - pads[d] < in[d];
               if (d + 1 < rank && !always)
                 inside = both(b, loc, inside, ints.below(ints.add(first[d], moved[d]), ints.constant(in[d])));
             }
@@ -243,7 +251,8 @@ GpuGemm::Operand WeightGrad::input(KernelBuilder &builder) const {
           }};
 }
 
-void WeightGrad::store(KernelBuilder &builder, OpBuilder &b, Location loc, Value group, Value row, Value column, Value sum) const {
+void WeightGrad::store(KernelBuilder &builder, OpBuilder &b, Location loc, Value group, Value row, Value column,
+                       Value sum) const {
   int64_t taps = s.window.taps();
   Value filter = kb::add(b, loc, kb::mul(b, loc, group, kb::idx(b, loc, s.filtersPerGroup())), row);
   SmallVector<Value> tap = kb::delinearize(b, loc, column, {taps, s.channelsPerGroup()});
@@ -263,7 +272,8 @@ void WeightGrad::store(KernelBuilder &builder, OpBuilder &b, Location loc, Value
 } // namespace
 
 SmallVector<int64_t> gpuConvWeightGradWorkspaces(Type element, const ConvShape &s) {
-  int64_t bytes = gpuConvTiles(s) && s.filtersPerGroup() >= fewRows ? WeightGrad(element, s).tiling().workspaceBytes() : 0;
+  int64_t bytes =
+      gpuConvTiles(s) && s.filtersPerGroup() >= fewRows ? WeightGrad(element, s).tiling().workspaceBytes() : 0;
   return bytes ? SmallVector<int64_t>{bytes} : SmallVector<int64_t>{};
 }
 

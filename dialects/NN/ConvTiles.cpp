@@ -251,7 +251,8 @@ void ConvTiles::emitWeightOffsets(OpBuilder &b, Location loc, Value channels) {
   });
 }
 
-/// Adds patch times weights to `rows` result channels at the pixels of vector v; their own sums are those from `local` on.
+/// Adds patch times weights to `rows` result channels at the pixels of vector v; their own sums are those from `local`
+/// on.
 void ConvTiles::emitProducts(OpBuilder &b, Location loc, Value v, Value firstResult, Value local, int64_t rows,
                              Value chunk, Value firstChannel, Value length) {
   Lanes l(b, loc, type);
@@ -331,32 +332,33 @@ void ConvTiles::emitProducts(OpBuilder &b, Location loc, Value v, Value firstRes
 
 /// All chunks of source channels for `count` result channels.
 void ConvTiles::emitChunks(OpBuilder &b, Location loc, Value firstResult, int64_t count) {
-  KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, chunks), [&](OpBuilder &b, Location loc, Value chunk) {
-    Value first = kb::mul(b, loc, chunk, kb::idx(b, loc, channelsAtOnce));
-    Value channels =
-        kb::min(b, loc, kb::sub(b, loc, kb::idx(b, loc, sources), first), kb::idx(b, loc, channelsAtOnce));
-    if (!forward)
-      emitWeightOffsets(b, loc, channels);
-    KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), vectorCount,
-                        [&](OpBuilder &b, Location loc, Value v) { emitPack(b, loc, v, first, channels); });
-    Value length = kb::mul(b, loc, channels, tapCount(b, loc));
-    RowBlocks rows(count, rowsAtOnce);
-    auto blockLoop = [&](int64_t start, int64_t blockCount, int64_t size) {
-      if (!blockCount || !size)
-        return;
-      KernelBuilder::loop(
-          b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, blockCount), [&](OpBuilder &b, Location loc, Value block) {
-            Value local = kb::mul(b, loc, block, kb::idx(b, loc, size));
-            local = kb::add(b, loc, local, kb::idx(b, loc, start));
-            Value q = kb::add(b, loc, firstResult, local);
-            KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), vectorCount, [&](OpBuilder &b, Location loc, Value v) {
-              emitProducts(b, loc, v, q, local, size, chunk, first, length);
-            });
-          });
-    };
-    blockLoop(0, rows.big, rows.size);
-    blockLoop(rows.big * rows.size, rows.small, rows.size - 1);
-  });
+  KernelBuilder::loop(
+      b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, chunks), [&](OpBuilder &b, Location loc, Value chunk) {
+        Value first = kb::mul(b, loc, chunk, kb::idx(b, loc, channelsAtOnce));
+        Value channels =
+            kb::min(b, loc, kb::sub(b, loc, kb::idx(b, loc, sources), first), kb::idx(b, loc, channelsAtOnce));
+        if (!forward)
+          emitWeightOffsets(b, loc, channels);
+        KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), vectorCount,
+                            [&](OpBuilder &b, Location loc, Value v) { emitPack(b, loc, v, first, channels); });
+        Value length = kb::mul(b, loc, channels, tapCount(b, loc));
+        RowBlocks rows(count, rowsAtOnce);
+        auto blockLoop = [&](int64_t start, int64_t blockCount, int64_t size) {
+          if (!blockCount || !size)
+            return;
+          KernelBuilder::loop(
+              b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, blockCount), [&](OpBuilder &b, Location loc, Value block) {
+                Value local = kb::mul(b, loc, block, kb::idx(b, loc, size));
+                local = kb::add(b, loc, local, kb::idx(b, loc, start));
+                Value q = kb::add(b, loc, firstResult, local);
+                KernelBuilder::loop(b, loc, kb::idx(b, loc, 0), vectorCount, [&](OpBuilder &b, Location loc, Value v) {
+                  emitProducts(b, loc, v, q, local, size, chunk, first, length);
+                });
+              });
+        };
+        blockLoop(0, rows.big, rows.size);
+        blockLoop(rows.big * rows.size, rows.small, rows.size - 1);
+      });
 }
 
 void ConvTiles::emit() {

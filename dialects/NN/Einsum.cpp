@@ -52,7 +52,8 @@ public:
     }
     Labels output;
     if (hasArrow) {
-      if (!parse(right, right.size() - (right.contains("...") ? 3 : 0) + (right.contains("...") ? ellipsis : 0), output))
+      if (!parse(right, right.size() - (right.contains("...") ? 3 : 0) + (right.contains("...") ? ellipsis : 0),
+                 output))
         return n.error("'" + Twine(right) + "' is not a list of labels");
     } else { // the ellipsis, then what occurs once, in alphabetical order
       for (int64_t d = ellipsis; d-- > 0;)
@@ -135,7 +136,8 @@ private:
           values.push_back(i == j);
       Value mask = n.constant(DenseElementsAttr::get(RankedTensorType::get(maskShape, n.b.getI1Type()), values));
       Type element = elementTypeOf(term.value);
-      Value zero = n.constant(DenseElementsAttr::get(RankedTensorType::get({}, element), Attribute(n.b.getZeroAttr(element))));
+      Value zero =
+          n.constant(DenseElementsAttr::get(RankedTensorType::get({}, element), Attribute(n.b.getZeroAttr(element))));
       Value masked = mask && zero ? n.create<WhereOp>({mask, term.value, zero}) : Value();
       if (!masked)
         return {};

@@ -11,8 +11,8 @@
 
 namespace gmc::nn {
 
-/// Emits an nn.fused over the broadcast of `operands` whose region computes `body` for one element. This is how gradients
-/// of elementwise ops are written. `elementType` is the result's (that of operand 0 when null).
+/// Emits an nn.fused over the broadcast of `operands` whose region computes `body` for one element. This is how
+/// gradients of elementwise ops are written. `elementType` is the result's (that of operand 0 when null).
 mlir::Value fused(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange operands,
                   llvm::function_ref<Scalar(llvm::ArrayRef<Scalar>)> body, mlir::Type elementType = {});
 

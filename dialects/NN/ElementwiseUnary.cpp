@@ -7,7 +7,8 @@ using namespace mlir;
 
 namespace gmc::nn {
 
-/// Gradient g * derivative(v), where v is the op's result when `useResult` (so that the operand may die) else its operand.
+/// Gradient g * derivative(v), where v is the op's result when `useResult` (so that the operand may die) else its
+/// operand.
 static void chain(Operation *op, bool useResult, OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed,
                   MutableArrayRef<Value> out, function_ref<Scalar(Scalar)> derivative) {
   if (!grads[0] || !needed[0])
@@ -82,7 +83,8 @@ GMC_UNARY(SeluOp,
 GMC_UNARY(ThresholdedReluOp, select(v > number(op.getAlpha()), v, 0.0), Operand,
           select(v > number(op.getAlpha()), ones(v), 0.0))
 GMC_UNARY(SwishOp, v *sigmoid(v *number(op.getAlpha())), Operand,
-          sigmoid(v *number(op.getAlpha())) * (1.0 + number(op.getAlpha()) * v * (1.0 - sigmoid(v * number(op.getAlpha())))))
+          sigmoid(v *number(op.getAlpha())) *
+              (1.0 + number(op.getAlpha()) * v * (1.0 - sigmoid(v * number(op.getAlpha())))))
 GMC_UNARY(HardSigmoidOp, maximum(minimum(v *number(op.getAlpha()) + number(op.getBeta()), 1.0), 0.0), Operand,
           select((v * number(op.getAlpha()) + number(op.getBeta()) > 0.0) &
                      (v * number(op.getAlpha()) + number(op.getBeta()) < 1.0),

@@ -18,8 +18,8 @@ static int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Blocks that occupy a GPU: fewer, and smaller tiles or slices of k pay.
 static constexpr int64_t enoughBlocks = 128;
-/// What k is cut for: two blocks of the largest tile, which is what their registers allow, or four smaller ones on each of the 132
-/// multiprocessors of an H100, and no more: blocks of a second round would find most of them idle.
+/// What k is cut for: two blocks of the largest tile, which is what their registers allow, or four smaller ones on each
+/// of the 132 multiprocessors of an H100, and no more: blocks of a second round would find most of them idle.
 static constexpr int64_t roundOfLargest = 2 * 132, roundOfSmaller = 4 * 132;
 static constexpr int64_t mostSlices = 256;
 /// Slices whose sums one thread adds: their number decides what it waits for.
@@ -33,8 +33,10 @@ GemmTiling::GemmTiling(Type element, int64_t batches, int64_t rows, int64_t colu
   };
   static constexpr std::initializer_list<Tile> byThreads = {
       {128, 64, 128, 8, 8, 8, 3}, {256, 64, 64, 16, 4, 4, 2}, {64, 32, 32, 16, 4, 4, 4}};
-  static constexpr std::initializer_list<Tile> byWarps = {
-      {256, 128, 128, 32, 64, 32, 2}, {128, 64, 128, 32, 32, 64, 3}, {128, 64, 64, 32, 32, 32, 3}, {128, 32, 32, 32, 16, 16, 4}};
+  static constexpr std::initializer_list<Tile> byWarps = {{256, 128, 128, 32, 64, 32, 2},
+                                                          {128, 64, 128, 32, 32, 64, 3},
+                                                          {128, 64, 64, 32, 32, 32, 3},
+                                                          {128, 32, 32, 32, 16, 16, 4}};
   int64_t bytes = std::max<int64_t>(1, 4 * batches * rows * columns); // of partial sums
   for (const Tile &tile : element.isF32() ? byThreads : byWarps) {
     threads = tile.threads;
@@ -118,10 +120,12 @@ struct Fetch {
   Value guard{};                   ///< null: every thread has something to bring in every round
 
   void place(OpBuilder &b, Location loc, const GpuBlock &block);
-  /// Reads this thread's part of the slice that starts at k = `first`, of which a partial one has only what depth leaves of it.
+  /// Reads this thread's part of the slice that starts at k = `first`, of which a partial one has only what depth
+  /// leaves of it.
   SmallVector<Value> read(OpBuilder &b, Location loc, Value first, bool partial) const;
   /// Puts into shared memory what was read of it, and zeros behind that of a partial one, as far as it is multiplied.
-  void put(OpBuilder &b, Location loc, const GpuTile &tile, Value stage, Value first, bool partial, ValueRange read) const;
+  void put(OpBuilder &b, Location loc, const GpuTile &tile, Value stage, Value first, bool partial,
+           ValueRange read) const;
 
 private:
   int64_t present(bool partial) const { return partial ? depth % tileDepth : tileDepth; }
@@ -180,7 +184,8 @@ SmallVector<Value> Fetch::read(OpBuilder &b, Location loc, Value first, bool par
   return std::move(ahead.values);
 }
 
-void Fetch::put(OpBuilder &b, Location loc, const GpuTile &form, Value stage, Value first, bool partial, ValueRange read) const {
+void Fetch::put(OpBuilder &b, Location loc, const GpuTile &form, Value stage, Value first, bool partial,
+                ValueRange read) const {
   ReadAhead ahead(read);
   int64_t size = present(partial), width = operand.alongDepth ? operand.width : 1, rest = size % width;
   bool zeros = size % form.depthStep() != 0;
@@ -204,14 +209,16 @@ void Fetch::put(OpBuilder &b, Location loc, const GpuTile &form, Value stage, Va
 }
 
 /// One block: the sums of a tile over [begin, end) of k, handed to `finish` where they exist.
-void emitTile(OpBuilder &b, Location loc, const GpuGemm &gemm, const GpuBlock &block, ValueRange at, Value begin, Value end,
-              GpuTile::Finish finish) {
+void emitTile(OpBuilder &b, Location loc, const GpuGemm &gemm, const GpuBlock &block, ValueRange at, Value begin,
+              Value end, GpuTile::Finish finish) {
   const GemmTiling &t = gemm.tiling;
   std::unique_ptr<GpuTile> form = t.element.isF32() ? createThreadTile(t, block) : createWarpTile(t, block);
   Fetch left{gemm.a, t.rows, t.tileRows, t.depth, t.tileDepth, form->slice(t.tileRows, gemm.a.alongDepth), at[0],
              kb::mul(b, loc, at[1], kb::idx(b, loc, t.tileRows))};
-  Fetch right{gemm.b, t.columns, t.tileColumns, t.depth, t.tileDepth, form->slice(t.tileColumns, gemm.b.alongDepth), at[0],
-              kb::mul(b, loc, at[2], kb::idx(b, loc, t.tileColumns))};
+  Fetch right{gemm.b,        t.columns,
+              t.tileColumns, t.depth,
+              t.tileDepth,   form->slice(t.tileColumns, gemm.b.alongDepth),
+              at[0],         kb::mul(b, loc, at[2], kb::idx(b, loc, t.tileColumns))};
   left.place(b, loc, block);
   right.place(b, loc, block);
   form->place(b, loc);
@@ -238,27 +245,30 @@ void emitTile(OpBuilder &b, Location loc, const GpuGemm &gemm, const GpuBlock &b
   if (rest)
     wholeEnd = b.createOrFold<arith::MinUIOp>(loc, end, kb::idx(b, loc, t.depth - rest));
   if (t.depth >= t.tileDepth) {
-    // Where k is cut, the last part may have no whole slice: what is read here is not used then, and has to exist all the same.
+    // Where k is cut, the last part may have no whole slice: what is read here is not used then, and has to exist all
+    // the same.
     Value lastWhole = kb::idx(b, loc, t.depth - rest - t.tileDepth);
     Value first = t.slices > 1 && rest ? b.createOrFold<arith::MinUIOp>(loc, begin, lastWhole) : begin;
     llvm::append_range(state, readBoth(b, loc, first, /*partial=*/false));
     state.push_back(stage);
     Value step = kb::idx(b, loc, t.tileDepth);
-    auto loop = scf::ForOp::create(b, loc, begin, wholeEnd, step, state, [&](OpBuilder &b, Location l, Value k, ValueRange state) {
-      ValueRange fetched = state.slice(sums, state.size() - sums - 1);
-      Value stage = state.back();
-      putBoth(b, l, stage, k, /*partial=*/false, fetched);
-      // The next slice is on its way while this one is used.
-      Value next = kb::add(b, l, k, step);
-      Value more = arith::CmpIOp::create(b, l, arith::CmpIPredicate::ult, next, wholeEnd);
-      auto coming = scf::IfOp::create(
-          b, l, more, [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, readBoth(b, l, next, /*partial=*/false)); },
-          [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, fetched); });
-      SmallVector<Value> after = multiply(b, l, stage, state.take_front(sums), t.tileDepth);
-      llvm::append_range(after, coming.getResults());
-      after.push_back(arith::SubIOp::create(b, l, kb::idx(b, l, 1), stage));
-      scf::YieldOp::create(b, l, after);
-    });
+    auto loop = scf::ForOp::create(
+        b, loc, begin, wholeEnd, step, state, [&](OpBuilder &b, Location l, Value k, ValueRange state) {
+          ValueRange fetched = state.slice(sums, state.size() - sums - 1);
+          Value stage = state.back();
+          putBoth(b, l, stage, k, /*partial=*/false, fetched);
+          // The next slice is on its way while this one is used.
+          Value next = kb::add(b, l, k, step);
+          Value more = arith::CmpIOp::create(b, l, arith::CmpIPredicate::ult, next, wholeEnd);
+          auto coming = scf::IfOp::create(
+              b, l, more,
+              [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, readBoth(b, l, next, /*partial=*/false)); },
+              [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, fetched); });
+          SmallVector<Value> after = multiply(b, l, stage, state.take_front(sums), t.tileDepth);
+          llvm::append_range(after, coming.getResults());
+          after.push_back(arith::SubIOp::create(b, l, kb::idx(b, l, 1), stage));
+          scf::YieldOp::create(b, l, after);
+        });
     state.assign(loop.result_begin(), loop.result_begin() + sums);
     stage = loop.getResults().back();
   }
@@ -278,7 +288,8 @@ void emitTile(OpBuilder &b, Location loc, const GpuGemm &gemm, const GpuBlock &b
   form->finish(b, loc, state, gemm.storeWidth, [&](OpBuilder &b, Location l, Value row, Value column, Value sum) {
     row = kb::add(b, l, row, left.firstOuter);
     column = kb::add(b, l, column, right.firstOuter);
-    auto guarded = [&](OpBuilder &b, Location l, Value i, int64_t extent, int64_t tile, function_ref<void(OpBuilder &, Location)> body) {
+    auto guarded = [&](OpBuilder &b, Location l, Value i, int64_t extent, int64_t tile,
+                       function_ref<void(OpBuilder &, Location)> body) {
       if (extent % tile == 0)
         return body(b, l);
       kb::when(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::ult, i, kb::idx(b, l, extent)), body);
@@ -322,24 +333,27 @@ void GpuGemm::emit(KernelBuilder &kernel) const {
   int64_t size = t.batches * t.rows * t.columns;
   auto add = [&](OpBuilder &b, Location loc, Value from, ValueRange at, int64_t step, int64_t count) {
     Value sums = partials(b, loc), column = kb::mul(b, loc, at[2], kb::idx(b, loc, storeWidth));
-    Value first = kb::linearize(b, loc, {from, at[0], at[1], column}, partialShape), end = kb::idx(b, loc, t.slices * size);
+    Value first = kb::linearize(b, loc, {from, at[0], at[1], column}, partialShape),
+          end = kb::idx(b, loc, t.slices * size);
     Value stride = kb::idx(b, loc, step * size), next = kb::add(b, loc, first, stride);
     end = b.createOrFold<arith::MinUIOp>(loc, end, kb::add(b, loc, first, kb::idx(b, loc, step * size * count)));
     Value init = readWide(b, loc, sums, first, storeWidth);
-    auto loop = scf::ForOp::create(b, loc, next, end, stride, init, [&](OpBuilder &b, Location l, Value i, ValueRange sum) {
-      Value more = readWide(b, l, sums, i, storeWidth);
-      scf::YieldOp::create(b, l, ValueRange{arith::AddFOp::create(b, l, sum[0], more)});
-    });
+    auto loop =
+        scf::ForOp::create(b, loc, next, end, stride, init, [&](OpBuilder &b, Location l, Value i, ValueRange sum) {
+          Value more = readWide(b, l, sums, i, storeWidth);
+          scf::YieldOp::create(b, l, ValueRange{arith::AddFOp::create(b, l, sum[0], more)});
+        });
     return std::make_pair(Value(loop.getResult(0)), first);
   };
   int64_t step = 1;
   for (; t.slices > step * summedAtOnce; step *= summedAtOnce) {
     int64_t groups = ceilDiv(t.slices, step * summedAtOnce);
-    kernel.parallel({groups, t.batches, t.rows, t.columns / storeWidth}, [&](OpBuilder &b, Location loc, ValueRange at) {
-      Value from = kb::mul(b, loc, at[0], kb::idx(b, loc, step * summedAtOnce));
-      auto [sum, first] = add(b, loc, from, at.drop_front(), step, summedAtOnce);
-      writeWide(b, loc, sum, partials(b, loc), first);
-    });
+    kernel.parallel({groups, t.batches, t.rows, t.columns / storeWidth},
+                    [&](OpBuilder &b, Location loc, ValueRange at) {
+                      Value from = kb::mul(b, loc, at[0], kb::idx(b, loc, step * summedAtOnce));
+                      auto [sum, first] = add(b, loc, from, at.drop_front(), step, summedAtOnce);
+                      writeWide(b, loc, sum, partials(b, loc), first);
+                    });
   }
   kernel.parallel({t.batches, t.rows, t.columns / storeWidth}, [&](OpBuilder &b, Location loc, ValueRange at) {
     Value sum = add(b, loc, kb::idx(b, loc, 0), at, step, summedAtOnce).first;

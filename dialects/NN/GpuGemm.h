@@ -1,11 +1,11 @@
 //===- GpuGemm.h - products tiled through shared memory for the GPU ---------------------------*- C++ -*-===//
 //
 // Matrix products and the three convolutions are one computation on the GPU: sum[row, column] = sum over k of
-// A(row, k) * B(k, column), for a number of independent batches. A block of threads computes a tile of the result; it brings slices
-// of both operands to shared memory, 16 bytes at a time where they lie so, while the slice before is being used. f32 operands
-// are multiplied by each thread for a few rows and columns in registers, bf16 and f16 by the warp with ldmatrix and mma.sync;
-// both accumulate in f32. Where a product has too few tiles to occupy a GPU and k is long, k is cut into slices whose sums go to
-// a workspace, and a second nest adds them in order: reruns are bit-equal.
+// A(row, k) * B(k, column), for a number of independent batches. A block of threads computes a tile of the result; it
+// brings slices of both operands to shared memory, 16 bytes at a time where they lie so, while the slice before is
+// being used. f32 operands are multiplied by each thread for a few rows and columns in registers, bf16 and f16 by the
+// warp with ldmatrix and mma.sync; both accumulate in f32. Where a product has too few tiles to occupy a GPU and k is
+// long, k is cut into slices whose sums go to a workspace, and a second nest adds them in order: reruns are bit-equal.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 #ifndef GMC_DIALECTS_NN_GPUGEMM_H
@@ -25,7 +25,7 @@ struct GemmTiling {
   int64_t batches, rows, columns, depth;
   int64_t threads, tileRows, tileColumns, tileDepth; ///< of a block
   int64_t partRows, partColumns;                     ///< of a thread (f32) or a warp
-  int64_t resident;                                  ///< blocks on a multiprocessor, which registers are to be found for
+  int64_t resident; ///< blocks on a multiprocessor, which registers are to be found for
   int64_t slices, sliceDepth;                        ///< of k; sliceDepth is a multiple of tileDepth
 
   int64_t rowTiles() const { return (rows + tileRows - 1) / tileRows; }
@@ -35,9 +35,9 @@ struct GemmTiling {
 };
 
 struct GpuGemm {
-  /// What a thread reads at once: at `outer`, a row (of A) or column (of B), and k = slice + offset + further. The start of the slice
-  /// is the same for all threads, the offset for all slices, so what depends on one of them alone is computed once; elements of a
-  /// thread that differ in `further` alone lie at constant distances.
+  /// What a thread reads at once: at `outer`, a row (of A) or column (of B), and k = slice + offset + further. The
+  /// start of the slice is the same for all threads, the offset for all slices, so what depends on one of them alone is
+  /// computed once; elements of a thread that differ in `further` alone lie at constant distances.
   struct Place {
     mlir::Value batch, outer, slice, offset;
     int64_t further;
@@ -48,12 +48,14 @@ struct GpuGemm {
   struct Operand {
     /// Whether elements read at once follow each other in k, or in rows (of A) or columns (of B).
     bool alongDepth;
-    /// Their number: the first one's position along that dimension is a multiple of it, and so is the extent unless it is ragged.
+    /// Their number: the first one's position along that dimension is a multiple of it, and so is the extent unless it
+    /// is ragged.
     int64_t width;
-    /// Elements at a place and following, as tiling.element or a vector of `width` of it; positions exist. What it reads is held in
-    /// registers while the slice before is used.
+    /// Elements at a place and following, as tiling.element or a vector of `width` of it; positions exist. What it
+    /// reads is held in registers while the slice before is used.
     std::function<mlir::Value(mlir::OpBuilder &, mlir::Location, const Place &, ReadAhead &)> read;
-    /// Neighbours in memory, which neighbouring threads should read, follow each other the other way: what is read at once lies apart.
+    /// Neighbours in memory, which neighbouring threads should read, follow each other the other way: what is read at
+    /// once lies apart.
     bool gathered = false;
     /// Only the first of the elements has to exist; the others are anything where they do not.
     bool ragged = false;
@@ -74,8 +76,8 @@ struct GpuGemm {
   void emit(KernelBuilder &kernel) const;
 };
 
-/// `width` elements at `at` of a flat buffer, as a vector unless it is 1: `at` is a multiple of width, and the buffer as aligned as
-/// operands are. Writing rounds f32 to the buffer's type.
+/// `width` elements at `at` of a flat buffer, as a vector unless it is 1: `at` is a multiple of width, and the buffer
+/// as aligned as operands are. Writing rounds f32 to the buffer's type.
 mlir::Value readWide(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer, mlir::Value at, int64_t width);
 void writeWide(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::Value buffer, mlir::Value at);
 /// A float or vector of floats as f32.

@@ -22,7 +22,8 @@ SmallVector<int64_t> PlaneSide::part(int64_t planes, int64_t rows) const {
   return sizes;
 }
 
-std::optional<PlaneDivision> dividePlanes(int64_t allPlanes, int64_t allRows, int64_t halo, function_ref<int64_t(PlaneDivision)> bytes,
+std::optional<PlaneDivision> dividePlanes(int64_t allPlanes, int64_t allRows, int64_t halo,
+                                          function_ref<int64_t(PlaneDivision)> bytes,
                                           function_ref<bool(PlaneDivision)> aligned) {
   constexpr int64_t mostLanes = 16;
   int64_t step = 1;
@@ -54,12 +55,13 @@ std::optional<PlaneDivision> dividePlanes(int64_t allPlanes, int64_t allRows, in
   return std::nullopt;
 }
 
-PlanePart::PlanePart(const GpuBlock &block, PlaneDivision division, int64_t allPlanes, int64_t allRows, OpBuilder &b, Location loc,
-                     ValueRange at)
+PlanePart::PlanePart(const GpuBlock &block, PlaneDivision division, int64_t allPlanes, int64_t allRows, OpBuilder &b,
+                     Location loc, ValueRange at)
     : block(block), division(division), allPlanes(allPlanes), allRows(allRows) {
   firstPlane = kb::mul(b, loc, at[0], kb::idx(b, loc, division.planes));
   if (allPlanes % division.planes)
-    endPlane = kb::min(b, loc, kb::add(b, loc, firstPlane, kb::idx(b, loc, division.planes)), kb::idx(b, loc, allPlanes));
+    endPlane =
+        kb::min(b, loc, kb::add(b, loc, firstPlane, kb::idx(b, loc, division.planes)), kb::idx(b, loc, allPlanes));
   if (division.rows == allRows)
     return;
   firstRow = kb::mul(b, loc, at[1], kb::idx(b, loc, division.rows));
@@ -77,7 +79,8 @@ Value PlanePart::position(OpBuilder &b, Location loc, const PlaneSide &side, Val
   return row ? kb::add(b, loc, at, kb::mul(b, loc, row, kb::idx(b, loc, side.row))) : at;
 }
 
-std::pair<Value, Value> PlanePart::range(OpBuilder &b, Location loc, const PlaneSide &side, Value first, Value end) const {
+std::pair<Value, Value> PlanePart::range(OpBuilder &b, Location loc, const PlaneSide &side, Value first,
+                                         Value end) const {
   if (first)
     return {position(b, loc, side, first), position(b, loc, side, end)};
   Value last = endPlane ? endPlane : kb::add(b, loc, firstPlane, kb::idx(b, loc, division.planes));
@@ -109,24 +112,29 @@ void PlanePart::overElements(OpBuilder &b, Location loc, const PlaneSide &side, 
 }
 
 int64_t planeThreads(int64_t elements) {
-  return std::clamp<int64_t>(llvm::alignTo(llvm::divideCeil(elements, 2), GpuBlock::warpSize), 2 * GpuBlock::warpSize, mostThreads);
+  return std::clamp<int64_t>(llvm::alignTo(llvm::divideCeil(elements, 2), GpuBlock::warpSize), 2 * GpuBlock::warpSize,
+                             mostThreads);
 }
 
 bool canStagePlanes(KernelBuilder &kernel, Type element, int64_t elements) {
   return kernel.target() == KernelTarget::Gpu && element.getIntOrFloatBitWidth() >= 8 && elements > 0;
 }
 
-bool emitGpuPlanes(KernelBuilder &kernel, const PlaneSide &in, const PlaneSide &out, const PlaneReach &reach, PlaneValue value) {
+bool emitGpuPlanes(KernelBuilder &kernel, const PlaneSide &in, const PlaneSide &out, const PlaneReach &reach,
+                   PlaneValue value) {
   Type element = kernel.operandElementType(0), resultType = kernel.resultElementType(0);
   int64_t elements = numElements(kernel.operandShape(0)), allRows = out.shape[0];
   if (!canStagePlanes(kernel, element, elements))
     return false;
   int64_t planes = elements / in.plane;
   int64_t xLanes = vectorLanes(kernel.operandBytes(0)), yLanes = vectorLanes(kernel.resultBytes(0));
-  auto rowsIn = [&](PlaneDivision d) { return d.rows == allRows ? in.shape[0] : std::min(in.shape[0], reach.most(d.rows)); };
+  auto rowsIn = [&](PlaneDivision d) {
+    return d.rows == allRows ? in.shape[0] : std::min(in.shape[0], reach.most(d.rows));
+  };
   auto xAligned = [&](PlaneDivision d) { return multiple(d.rows == allRows ? d.planes * in.plane : in.row, xLanes); };
   auto yAligned = [&](PlaneDivision d) {
-    return d.rows == allRows ? multiple(d.planes * out.plane, yLanes) : multiple(d.rows * out.row, yLanes) && multiple(out.plane, yLanes);
+    return d.rows == allRows ? multiple(d.planes * out.plane, yLanes)
+                             : multiple(d.rows * out.row, yLanes) && multiple(out.plane, yLanes);
   };
   auto division = dividePlanes(
       planes, allRows, reach.halo,
@@ -156,10 +164,14 @@ bool emitGpuPlanes(KernelBuilder &kernel, const PlaneSide &in, const PlaneSide &
     x.read(kernel, b, loc, 0);
     block.barrier(b, loc);
     Value xFirst = x.place(b, loc, part.position(b, loc, in)), yFirst = y.place(b, loc, part.position(b, loc, out));
-    part.overElements(b, loc, out, d.rows, part.firstRow, part.lastEnd, [&](OpBuilder &b, Location l, Value, Value plane, ValueRange at) {
-      auto load = [&](OpBuilder &b, Location l, ValueRange from) { return x.load(b, l, kb::add(b, l, xFirst, in.distance(b, l, plane, from))); };
-      y.store(b, l, value(b, l, load, kb::add(b, l, part.firstPlane, plane), at), kb::add(b, l, yFirst, out.distance(b, l, plane, at)));
-    });
+    part.overElements(b, loc, out, d.rows, part.firstRow, part.lastEnd,
+                      [&](OpBuilder &b, Location l, Value, Value plane, ValueRange at) {
+                        auto load = [&](OpBuilder &b, Location l, ValueRange from) {
+                          return x.load(b, l, kb::add(b, l, xFirst, in.distance(b, l, plane, from)));
+                        };
+                        y.store(b, l, value(b, l, load, kb::add(b, l, part.firstPlane, plane), at),
+                                kb::add(b, l, yFirst, out.distance(b, l, plane, at)));
+                      });
     block.barrier(b, loc);
     y.write(kernel, b, loc, 0, yBegin, yEnd, yCount, endsAligned);
   };

@@ -12,7 +12,8 @@ namespace gmc::nn {
 
 namespace {
 
-/// Bytes that a thread keeps of an operand, at most, and elements that a block keeps: what halves are computed in takes 4 bytes.
+/// Bytes that a thread keeps of an operand, at most, and elements that a block keeps: what halves are computed in takes
+/// 4 bytes.
 constexpr int64_t keptBytes = 64, keptElements = keptBytes / 4 * GpuBlock::maxThreads;
 /// Threads of a block whose warps have rows of their own.
 constexpr int64_t blockThreads = 128;
@@ -266,7 +267,8 @@ Value GpuRow::number(OpBuilder &b, Location loc, unsigned i) {
 }
 
 /// Runs `store` for the values of `count` rows, in a thread of the first of them.
-void GpuRow::together(OpBuilder &b, Location loc, Value value, int64_t count, function_ref<void(OpBuilder &, Location, ArrayRef<Value>)> store) {
+void GpuRow::together(OpBuilder &b, Location loc, Value value, int64_t count,
+                      function_ref<void(OpBuilder &, Location, ArrayRef<Value>)> store) {
   if (count == 1)
     return once(b, loc, [&](OpBuilder &b, Location l) { store(b, l, value); });
   int64_t sharing = threads(layout).first;
@@ -274,17 +276,19 @@ void GpuRow::together(OpBuilder &b, Location loc, Value value, int64_t count, fu
   for (int64_t k = 0; k < count; ++k)
     values.push_back(block.shuffle(b, loc, GpuBlock::Shuffle::Idx, value, k * sharing, count * sharing));
   Value inGroup = b.createOrFold<arith::RemUIOp>(loc, row, kb::idx(b, loc, count));
-  Value first = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, kb::add(b, loc, inGroup, lane), kb::idx(b, loc, 0));
+  Value first =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, kb::add(b, loc, inGroup, lane), kb::idx(b, loc, 0));
   // A group's rows are all there or none: so is what the first of them stores.
   kb::when(b, loc, both(b, loc, active, first), [&](OpBuilder &b, Location l) { store(b, l, values); });
 }
 
 void GpuRow::storeNumber(OpBuilder &b, Location loc, Value value, unsigned i) {
-  together(b, loc, value, numbersAtOnce(kernel.resultElementType(i)), [&](OpBuilder &b, Location l, ArrayRef<Value> values) {
-    if (values.size() > 1)
-      return kernel.storeNeighbours(b, l, values, i, row);
-    kernel.store(b, l, values[0], i, kb::delinearize(b, l, row, kernel.resultShape(i)));
-  });
+  together(b, loc, value, numbersAtOnce(kernel.resultElementType(i)),
+           [&](OpBuilder &b, Location l, ArrayRef<Value> values) {
+             if (values.size() > 1)
+               return kernel.storeNeighbours(b, l, values, i, row);
+             kernel.store(b, l, values[0], i, kb::delinearize(b, l, row, kernel.resultShape(i)));
+           });
 }
 
 void GpuRow::storeNumber(OpBuilder &b, Location loc, Value value, Value buffer) {

@@ -17,12 +17,13 @@
 
 namespace gmc::nn {
 
-/// Bytes of an element: in the narrowest buffer behind some operands and results, which says how many elements an access of 16 bytes
-/// takes, and in the widest of their types, which says how many registers those are.
+/// Bytes of an element: in the narrowest buffer behind some operands and results, which says how many elements an
+/// access of 16 bytes takes, and in the widest of their types, which says how many registers those are.
 struct ElementBytes {
   int64_t narrowest = 4, widest = 4;
 };
-ElementBytes accessedBytes(const KernelBuilder &kernel, llvm::ArrayRef<unsigned> operands, llvm::ArrayRef<unsigned> results = {});
+ElementBytes accessedBytes(const KernelBuilder &kernel, llvm::ArrayRef<unsigned> operands,
+                           llvm::ArrayRef<unsigned> results = {});
 
 struct RowLayout {
   int64_t rows = 0;
@@ -69,8 +70,9 @@ public:
   mlir::Value sum(mlir::OpBuilder &b, mlir::Location loc, mlir::Type type, Term term);
   /// Writes each element of the row to result i, converted to its type.
   void store(mlir::OpBuilder &b, mlir::Location loc, unsigned i, Term value);
-  /// Operand i has one number for each row: this one's. Neighbouring rows' numbers are read, and stored, together, where the rows are so
-  /// short that a warp has several: then theirs are no small part of the bytes. To be called by all threads.
+  /// Operand i has one number for each row: this one's. Neighbouring rows' numbers are read, and stored, together,
+  /// where the rows are so short that a warp has several: then theirs are no small part of the bytes. To be called by
+  /// all threads.
   mlir::Value number(mlir::OpBuilder &b, mlir::Location loc, unsigned i);
   void storeNumber(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, unsigned i);
   /// The same to a workspace of the rows.

@@ -21,7 +21,8 @@ static Value multipleBelow(OpBuilder &b, Location loc, Value x, int64_t divisor)
   return kb::mul(b, loc, b.createOrFold<arith::DivUIOp>(loc, x, size), size);
 }
 
-SmallVector<Value> loadChunk(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned i, Value first, int64_t lanes, Value present) {
+SmallVector<Value> loadChunk(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned i, Value first, int64_t lanes,
+                             Value present) {
   int64_t elements = numElements(kernel.operandShape(i));
   auto zero = [&](OpBuilder &b, Location l) -> Value {
     Type type = bufferElement(kernel.operandElementType(i));
@@ -31,7 +32,8 @@ SmallVector<Value> loadChunk(KernelBuilder &kernel, OpBuilder &b, Location loc, 
     auto whole = [&](OpBuilder &b, Location l) { return kernel.loadNeighbours(b, l, i, first, lanes); };
     if (elements % lanes == 0)
       return whole(b, l);
-    // The last chunk of the buffer: element by element, from a constant on, so that LLVM does not read some for both branches.
+    // The last chunk of the buffer: element by element, from a constant on, so that LLVM does not read some for both
+    // branches.
     Value fits = less(b, l, first, kb::idx(b, l, elements / lanes * lanes));
     auto choice = scf::IfOp::create(
         b, l, fits, [&](OpBuilder &b, Location l) { scf::YieldOp::create(b, l, whole(b, l)); },
@@ -78,8 +80,8 @@ static int64_t touched(int64_t lanes, int64_t capacity, bool aligned) {
 }
 
 GpuStage::GpuStage(const GpuBlock &block, Type element, int64_t lanes, int64_t capacity, bool aligned)
-    : block(block), element(bufferElement(element)), lanes(lanes), capacity(touched(lanes, capacity, aligned)), aligned(aligned),
-      buffer(block.shared({this->capacity}, this->element)) {}
+    : block(block), element(bufferElement(element)), lanes(lanes), capacity(touched(lanes, capacity, aligned)),
+      aligned(aligned), buffer(block.shared({this->capacity}, this->element)) {}
 
 int64_t GpuStage::bytes(Type element, int64_t lanes, int64_t capacity, bool aligned) {
   return llvm::alignTo(touched(lanes, capacity, aligned) * elementBytes(element), 16);
@@ -92,7 +94,9 @@ void GpuStage::place(OpBuilder &b, Location loc, Value begin, Value rangeEnd) {
 
 Value GpuStage::place(OpBuilder &b, Location loc, Value position) const { return kb::sub(b, loc, position, base); }
 Value GpuStage::load(OpBuilder &b, Location loc, Value place) const { return loadWorkspace(b, loc, buffer, place); }
-void GpuStage::store(OpBuilder &b, Location loc, Value value, Value place) const { storeWorkspace(b, loc, value, buffer, place); }
+void GpuStage::store(OpBuilder &b, Location loc, Value value, Value place) const {
+  storeWorkspace(b, loc, value, buffer, place);
+}
 
 void GpuStage::read(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned i) const {
   int64_t slots = llvm::divideCeil(capacity / lanes, block.threads());
@@ -114,8 +118,8 @@ void GpuStage::read(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned 
   }
 }
 
-void GpuStage::write(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned i, Value begin, Value rangeEnd, int64_t count,
-                     bool bothAligned) const {
+void GpuStage::write(KernelBuilder &kernel, OpBuilder &b, Location loc, unsigned i, Value begin, Value rangeEnd,
+                     int64_t count, bool bothAligned) const {
   Value start = bothAligned ? begin : multipleBelow(b, loc, begin, lanes);
   block.strided(b, loc, touched(lanes, count, bothAligned) / lanes, [&](OpBuilder &b, Location l, Value number) {
     Value first = kb::add(b, l, start, kb::mul(b, l, number, kb::idx(b, l, lanes)));

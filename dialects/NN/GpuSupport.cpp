@@ -47,7 +47,8 @@ Value concatenate(OpBuilder &b, Location loc, ArrayRef<Value> parts) {
   // Pairs of vectors, a power of two of them: taken apart into elements, they would be read one by one.
   Value left = concatenate(b, loc, parts.take_front(parts.size() / 2));
   Value right = concatenate(b, loc, parts.drop_front(parts.size() / 2));
-  return vector::ShuffleOp::create(b, loc, left, right, llvm::to_vector(llvm::seq<int64_t>(0, widthOf(left) + widthOf(right))));
+  return vector::ShuffleOp::create(b, loc, left, right,
+                                   llvm::to_vector(llvm::seq<int64_t>(0, widthOf(left) + widthOf(right))));
 }
 
 Value zeroFrom(OpBuilder &b, Location loc, int64_t from, Value inside, Value value) {
@@ -63,13 +64,16 @@ Value zeroFrom(OpBuilder &b, Location loc, int64_t from, Value inside, Value val
 }
 
 bool UnalignedPairs::reads(Type element, int64_t width, int64_t total) {
-  return elementBytes(element) == 2 && width % 2 == 0 && total % 2 == 0 && total < std::numeric_limits<int32_t>::max() - 2 * width;
+  return elementBytes(element) == 2 && width % 2 == 0 && total % 2 == 0 &&
+         total < std::numeric_limits<int32_t>::max() - 2 * width;
 }
 
-SmallVector<Value> UnalignedPairs::read(OpBuilder &b, Location loc, Value buffer, Value place, ReadAhead &ahead, int64_t further) const {
+SmallVector<Value> UnalignedPairs::read(OpBuilder &b, Location loc, Value buffer, Value place, ReadAhead &ahead,
+                                        int64_t further) const {
   Ints ints{b, loc};
   auto type = VectorType::get({2}, cast<MemRefType>(buffer.getType()).getElementType());
-  Value odd = b.createOrFold<arith::AndIOp>(loc, place, ints.constant(1)), first = arith::AndIOp::create(b, loc, place, ints.constant(-2));
+  Value odd = b.createOrFold<arith::AndIOp>(loc, place, ints.constant(1)),
+        first = arith::AndIOp::create(b, loc, place, ints.constant(-2));
   Value bits = arith::MulIOp::create(b, loc, odd, ints.constant(16));
   int64_t lowest = -before - before % 2, highest = std::max<int64_t>(0, total + after - width) / 2 * 2;
   int64_t highestFull = std::max<int64_t>(0, highest - width); // another `width` follows in the line

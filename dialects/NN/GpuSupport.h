@@ -13,9 +13,15 @@ struct Ints {
   mlir::OpBuilder &b;
   mlir::Location loc;
 
-  mlir::Value constant(int64_t value) const { return mlir::arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(value)); }
-  mlir::Value from(mlir::Value index) const { return b.createOrFold<mlir::arith::IndexCastOp>(loc, b.getI32Type(), index); }
-  mlir::Value toIndex(mlir::Value x) const { return b.createOrFold<mlir::arith::IndexCastOp>(loc, b.getIndexType(), x); }
+  mlir::Value constant(int64_t value) const {
+    return mlir::arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(value));
+  }
+  mlir::Value from(mlir::Value index) const {
+    return b.createOrFold<mlir::arith::IndexCastOp>(loc, b.getI32Type(), index);
+  }
+  mlir::Value toIndex(mlir::Value x) const {
+    return b.createOrFold<mlir::arith::IndexCastOp>(loc, b.getIndexType(), x);
+  }
   mlir::Value add(mlir::Value x, mlir::Value y) const { return b.createOrFold<mlir::arith::AddIOp>(loc, x, y); }
   /// x * scale + offset.
   mlir::Value affine(mlir::Value x, int64_t scale, mlir::Value offset) const {
@@ -39,8 +45,9 @@ mlir::Value zeroFrom(mlir::OpBuilder &b, mlir::Location loc, int64_t from, mlir:
 /// Scalars or vectors, a power of two of them, as one vector, or what they are if there is one of one.
 mlir::Value concatenate(mlir::OpBuilder &b, mlir::Location loc, llvm::ArrayRef<mlir::Value> parts);
 
-/// Reads whose values are waited for later than they are asked for. What makes a value of some reads does each through this, and is called
-/// twice: first it reads, where what else it computes is for nothing and goes, then, given what was read, it makes the value.
+/// Reads whose values are waited for later than they are asked for. What makes a value of some reads does each through
+/// this, and is called twice: first it reads, where what else it computes is for nothing and goes, then, given what was
+/// read, it makes the value.
 class ReadAhead {
 public:
   ReadAhead() = default;
@@ -58,8 +65,8 @@ private:
   size_t next = 0;
 };
 
-/// Neighbours of 2 bytes at any place of a buffer, as 32-bit pairs: put together from pairs that are aligned, which takes fewer reads than
-/// the elements do. Places are 32-bit integers.
+/// Neighbours of 2 bytes at any place of a buffer, as 32-bit pairs: put together from pairs that are aligned, which
+/// takes fewer reads than the elements do. Places are 32-bit integers.
 struct UnalignedPairs {
   int64_t width, total;  ///< elements at once and of the buffer, both even
   int64_t before, after; ///< how far outside the buffer they may lie, where anything is read
@@ -68,8 +75,8 @@ struct UnalignedPairs {
 
   static bool reads(mlir::Type element, int64_t width, int64_t total);
   /// The elements from `place` + `further` on, which is an even number, as width / 2 pairs.
-  llvm::SmallVector<mlir::Value> read(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer, mlir::Value place, ReadAhead &ahead,
-                                      int64_t further = 0) const;
+  llvm::SmallVector<mlir::Value> read(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer, mlir::Value place,
+                                      ReadAhead &ahead, int64_t further = 0) const;
 };
 
 /// 32-bit pairs as a vector of `element`.

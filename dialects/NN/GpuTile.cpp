@@ -19,8 +19,8 @@ namespace {
 
 static constexpr int64_t stages = 2;
 
-/// A slice is [k][row], as f32. A sum is a vector of 4 columns; those of a thread are apart, so that neighbouring threads read
-/// neighbouring columns.
+/// A slice is [k][row], as f32. A sum is a vector of 4 columns; those of a thread are apart, so that neighbouring
+/// threads read neighbouring columns.
 class ThreadTile : public GpuTile {
 public:
   using GpuTile::GpuTile;
@@ -30,7 +30,8 @@ public:
     return {block.shared({stages, t.tileDepth, extent + 4}, Float32Type::get(t.element.getContext())), alongDepth};
   }
 
-  void put(OpBuilder &b, Location loc, const GpuSlice &slice, Value stage, Value outer, Value k, Value value) const override {
+  void put(OpBuilder &b, Location loc, const GpuSlice &slice, Value stage, Value outer, Value k,
+           Value value) const override {
     int64_t width = widthOf(value);
     value = asF32(b, loc, value);
     if (width == 1) {
@@ -63,13 +64,14 @@ public:
 
   int64_t depthStep() const override { return 1; }
 
-  SmallVector<Value> multiply(OpBuilder &b, Location loc, const GpuSlice &sliceA, const GpuSlice &sliceB, Value stage, ValueRange sums,
-                              int64_t depth) const override {
+  SmallVector<Value> multiply(OpBuilder &b, Location loc, const GpuSlice &sliceA, const GpuSlice &sliceB, Value stage,
+                              ValueRange sums, int64_t depth) const override {
     auto four = VectorType::get({4}, b.getF32Type());
     SmallVector<Value> result(sums);
     auto load = [&](const GpuSlice &slice, int64_t k, Value first, int64_t i) -> Value {
       return vector::LoadOp::create(b, loc, four, slice.buffer,
-                                    ValueRange{stage, kb::idx(b, loc, k), offset(b, loc, first, i)}, false, llvm::Align(16));
+                                    ValueRange{stage, kb::idx(b, loc, k), offset(b, loc, first, i)}, false,
+                                    llvm::Align(16));
     };
     for (int64_t k = 0; k < depth; ++k) {
       SmallVector<Value> right;
@@ -109,10 +111,10 @@ private:
   Value row, column;
 };
 
-/// A slice lies in shared memory as the operand does, [row][k] or [k][row], in its type: nothing is transposed until ldmatrix hands it
-/// to the lanes. mma.sync m16n8k16 spreads its operands over the lanes of the warp: with g = lane / 4 and q = lane % 4, a lane
-/// holds of A rows g and g + 8, of B column g, at k = 2 q, 2 q + 1 and 8 further, and of the sums rows g and g + 8 at
-/// columns 2 q, 2 q + 1.
+/// A slice lies in shared memory as the operand does, [row][k] or [k][row], in its type: nothing is transposed until
+/// ldmatrix hands it to the lanes. mma.sync m16n8k16 spreads its operands over the lanes of the warp: with g = lane / 4
+/// and q = lane % 4, a lane holds of A rows g and g + 8, of B column g, at k = 2 q, 2 q + 1 and 8 further, and of the
+/// sums rows g and g + 8 at columns 2 q, 2 q + 1.
 class WarpTile : public GpuTile {
 public:
   using GpuTile::GpuTile;
@@ -124,7 +126,8 @@ public:
     return {block.shared(shape, t.element), alongDepth};
   }
 
-  void put(OpBuilder &b, Location loc, const GpuSlice &slice, Value stage, Value outer, Value k, Value value) const override {
+  void put(OpBuilder &b, Location loc, const GpuSlice &slice, Value stage, Value outer, Value k,
+           Value value) const override {
     SmallVector<Value> at{stage, slice.alongDepth ? outer : k, slice.alongDepth ? k : outer};
     if (int64_t width = widthOf(value); width == 1)
       memref::StoreOp::create(b, loc, value, slice.buffer, at);
@@ -140,10 +143,12 @@ public:
       return kb::mul(b, loc, x, kb::idx(b, loc, scale));
     };
     Value firstRow = kb::mul(b, loc, b.createOrFold<arith::DivUIOp>(loc, warp, across), kb::idx(b, loc, t.partRows));
-    Value firstColumn = kb::mul(b, loc, b.createOrFold<arith::RemUIOp>(loc, warp, across), kb::idx(b, loc, t.partColumns));
+    Value firstColumn =
+        kb::mul(b, loc, b.createOrFold<arith::RemUIOp>(loc, warp, across), kb::idx(b, loc, t.partColumns));
     row = kb::add(b, loc, firstRow, bits(4, 8, 1));
     column = kb::add(b, loc, firstColumn, bits(1, 4, 2));
-    // The rows of the four matrices that a lane names. The second matrix of A is 8 rows further, of B 8 k; the third the other way round.
+    // The rows of the four matrices that a lane names. The second matrix of A is 8 rows further, of B 8 k; the third
+    // the other way round.
     Value eighth = bits(1, 8, 1), second = bits(8, 2, 8), third = bits(16, 2, 8);
     auto outerAndK = [&](bool alongDepth, Value first, Value alongOuter, Value alongK, Value *at) {
       at[0] = kb::add(b, loc, first, alongDepth ? kb::add(b, loc, alongOuter, eighth) : alongOuter);
@@ -161,8 +166,8 @@ public:
 
   int64_t depthStep() const override { return 16; }
 
-  SmallVector<Value> multiply(OpBuilder &b, Location loc, const GpuSlice &sliceA, const GpuSlice &sliceB, Value stage, ValueRange sums,
-                              int64_t depth) const override {
+  SmallVector<Value> multiply(OpBuilder &b, Location loc, const GpuSlice &sliceA, const GpuSlice &sliceB, Value stage,
+                              ValueRange sums, int64_t depth) const override {
     SmallVector<Value> result(sums);
     for (int64_t k = 0; k < depth; k += depthStep()) {
       SmallVector<SmallVector<Value>> right;
@@ -199,8 +204,8 @@ public:
 
 private:
   /// The registers of 16 rows (columns) by 16 k of a slice from row `outer` and k = `first` of the warp's part on.
-  SmallVector<Value> load(OpBuilder &b, Location loc, const GpuSlice &slice, Value stage, const Value *place, int64_t outer,
-                          int64_t first) const {
+  SmallVector<Value> load(OpBuilder &b, Location loc, const GpuSlice &slice, Value stage, const Value *place,
+                          int64_t outer, int64_t first) const {
     Value o = offset(b, loc, place[0], outer), k = offset(b, loc, place[1], first);
     SmallVector<Value> indices{stage, slice.alongDepth ? o : k, slice.alongDepth ? k : o};
     SmallVector<Value> registers = block.loadMatrices(b, loc, slice.buffer, indices, /*transposed=*/!slice.alongDepth);

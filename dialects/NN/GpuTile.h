@@ -6,14 +6,16 @@
 
 namespace gmc::nn {
 
-/// A slice of an operand in shared memory, in two copies (stages): while one is being used, the next slice goes to the other.
+/// A slice of an operand in shared memory, in two copies (stages): while one is being used, the next slice goes to the
+/// other.
 struct GpuSlice {
   mlir::Value buffer;
   bool alongDepth; ///< as the operand lies in memory
 };
 
-/// The part of a product that depends on what multiplies: the layout of slices in shared memory, which rows and columns of the tile
-/// a thread accumulates, and the accumulation. The slice of an operand holds its tile's rows (columns) by tileDepth.
+/// The part of a product that depends on what multiplies: the layout of slices in shared memory, which rows and columns
+/// of the tile a thread accumulates, and the accumulation. The slice of an operand holds its tile's rows (columns) by
+/// tileDepth.
 class GpuTile {
 public:
   GpuTile(const GemmTiling &tiling, const GpuBlock &block) : t(tiling), block(block) {}
@@ -28,13 +30,15 @@ public:
   virtual void place(mlir::OpBuilder &b, mlir::Location loc) = 0;
   virtual llvm::SmallVector<mlir::Value> zeros(mlir::OpBuilder &b, mlir::Location loc) const = 0;
   /// sums + A * B over the first `depth` k of a stage of the slices, or up to the next multiple of depthStep().
-  virtual llvm::SmallVector<mlir::Value> multiply(mlir::OpBuilder &b, mlir::Location loc, const GpuSlice &sliceA, const GpuSlice &sliceB,
-                                                  mlir::Value stage, mlir::ValueRange sums, int64_t depth) const = 0;
+  virtual llvm::SmallVector<mlir::Value> multiply(mlir::OpBuilder &b, mlir::Location loc, const GpuSlice &sliceA,
+                                                  const GpuSlice &sliceB, mlir::Value stage, mlir::ValueRange sums,
+                                                  int64_t depth) const = 0;
   virtual int64_t depthStep() const = 0;
-  /// Calls finish(row, column, value) for what was accumulated, the position being within the tile and the value a scalar or vector
-  /// of `width` columns, or fewer.
+  /// Calls finish(row, column, value) for what was accumulated, the position being within the tile and the value a
+  /// scalar or vector of `width` columns, or fewer.
   using Finish = llvm::function_ref<void(mlir::OpBuilder &, mlir::Location, mlir::Value, mlir::Value, mlir::Value)>;
-  virtual void finish(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange sums, int64_t width, Finish finish) const = 0;
+  virtual void finish(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange sums, int64_t width,
+                      Finish finish) const = 0;
 
 protected:
   const GemmTiling &t;

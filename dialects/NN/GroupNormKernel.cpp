@@ -24,7 +24,8 @@ static SmallVector<Value> groupIndices(OpBuilder &b, Location loc, ValueRange at
 }
 
 /// The channel of an element of a group's row; a lane outside the row has the first one.
-static Value channelOf(OpBuilder &b, Location loc, const GpuRow::Element &e, Value group, int64_t perGroup, int64_t plane) {
+static Value channelOf(OpBuilder &b, Location loc, const GpuRow::Element &e, Value group, int64_t perGroup,
+                       int64_t plane) {
   Value inRow = e.inside ? Value(arith::SelectOp::create(b, loc, e.inside, e.index, kb::idx(b, loc, 0))) : e.index;
   Value inGroup = b.createOrFold<arith::DivUIOp>(loc, inRow, kb::idx(b, loc, plane));
   return kb::add(b, loc, kb::mul(b, loc, group, kb::idx(b, loc, perGroup)), inGroup);

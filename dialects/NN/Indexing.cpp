@@ -137,9 +137,9 @@ void GatherGradOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<b
     out[0] = GatherOp::create(b, getLoc(), grads[0], getIndices(), getAxisAttr());
 }
 
-/// Zeros, then the slices in order, on a GPU those of an embedding by blocks of threads. Otherwise, what runs in parallel
-/// are pieces of the slices (blocks of features of an embedding), never two slices: no two iterations write the same element
-/// and the order of the sums is that of the indices.
+/// Zeros, then the slices in order, on a GPU those of an embedding by blocks of threads. Otherwise, what runs in
+/// parallel are pieces of the slices (blocks of features of an embedding), never two slices: no two iterations write
+/// the same element and the order of the sums is that of the indices.
 void GatherGradOp::emitKernel(KernelBuilder &kernel) {
   Type type = kernel.resultElementType(0);
   int64_t axis = getAxis(), dim = getSize();

@@ -79,7 +79,8 @@ void Lanes::maskedStore(Value value, Value buffer, Value at, Value mask) const {
 Value Lanes::gather(Value buffer, Value at, Value offsets, Value mask) const {
   VectorType stored = storedType(floats, buffer);
   Value none = arith::ConstantOp::create(b, loc, b.getZeroAttr(stored));
-  return asFloats(b, loc, vector::GatherOp::create(b, loc, stored, buffer, ValueRange{at}, offsets, mask, none), floats);
+  return asFloats(b, loc, vector::GatherOp::create(b, loc, stored, buffer, ValueRange{at}, offsets, mask, none),
+                  floats);
 }
 void Lanes::scatter(Value value, Value buffer, Value at, Value offsets, Value mask) const {
   vector::ScatterOp::create(b, loc, Type(), buffer, ValueRange{at}, offsets, mask, asStored(b, loc, value, buffer));

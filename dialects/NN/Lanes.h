@@ -1,8 +1,8 @@
 //===- Lanes.h - vectors of lanes in host kernels ---------------------------------------------*- C++ -*-===//
 //
 // Host kernels that do not leave vectorization to LLVM work on vectors of 64 bytes of floats, with 32-bit integers and
-// masks of as many lanes beside them. LLVM splits them where the machine's are smaller. Buffers may hold f16 or bf16: vectors
-// of them are f32 in registers, extended when loaded and rounded when stored.
+// masks of as many lanes beside them. LLVM splits them where the machine's are smaller. Buffers may hold f16 or bf16:
+// vectors of them are f32 in registers, extended when loaded and rounded when stored.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 #ifndef GMC_DIALECTS_NN_LANES_H

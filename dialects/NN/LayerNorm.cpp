@@ -74,11 +74,12 @@ struct Row {
     return convert(Scalar(b, loc, kernel.load(b, loc, operand, {j.index})), type);
   }
   Scalar mean(OpBuilder &b, Location loc, Term term) const {
-    Value sum = gpu ? gpu->sum(b, loc, type, term)
-                    : KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, size), kb::constant(b, loc, type, 0),
-                                          [&](OpBuilder &b, Location l, Value j, Value acc) {
-                                            return KernelBuilder::addReassoc(b, l, acc, term(b, l, j).value());
-                                          });
+    Value sum =
+        gpu ? gpu->sum(b, loc, type, term)
+            : KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, size), kb::constant(b, loc, type, 0),
+                                  [&](OpBuilder &b, Location l, Value j, Value acc) {
+                                    return KernelBuilder::addReassoc(b, l, acc, term(b, l, j).value());
+                                  });
     return Scalar(b, loc, sum) / static_cast<double>(size);
   }
   void prefetchNext(OpBuilder &b, Location loc, unsigned operand) const {
@@ -96,7 +97,9 @@ struct Row {
     gpu ? gpu->storeNumber(b, loc, x.value(), i) : kernel.store(b, loc, x.value(), i, {index});
   }
   /// The row's number in operand i.
-  Value number(OpBuilder &b, Location loc, unsigned i) const { return gpu ? gpu->number(b, loc, i) : kernel.load(b, loc, i, {index}); }
+  Value number(OpBuilder &b, Location loc, unsigned i) const {
+    return gpu ? gpu->number(b, loc, i) : kernel.load(b, loc, i, {index});
+  }
 };
 } // namespace
 
@@ -104,7 +107,8 @@ static void overRows(KernelBuilder &kernel, RankedTensorType x, int64_t axis, Ar
                      function_ref<void(OpBuilder &, Location, const Row &)> body) {
   int64_t rows = rowCount(x, axis), size = rowSize(x, axis);
   if (kernel.target() != KernelTarget::Gpu)
-    return kernel.parallel({rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) { body(b, loc, Row(kernel, b, loc, ivs[0], size)); });
+    return kernel.parallel(
+        {rows}, [&](OpBuilder &b, Location loc, ValueRange ivs) { body(b, loc, Row(kernel, b, loc, ivs[0], size)); });
   RowLayout layout{rows, size, rows * size, accessedBytes(kernel, operands, {0})};
   emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
     body(b, loc, Row(kernel, b, loc, row.index(), size, &row));
@@ -172,12 +176,13 @@ static int64_t rowParts(RankedTensorType type, int64_t axis, KernelTarget target
 
 SmallVector<int64_t> LayerNormParamGradOp::getWorkspaceBytes(KernelTarget target) {
   RankedTensorType x = tensorType(getX());
-  int64_t bytes = rowParts(x, getAxis(), target) * rowSize(x, getAxis()) * elementBytes(computeType(x.getElementType()));
+  int64_t bytes =
+      rowParts(x, getAxis(), target) * rowSize(x, getAxis()) * elementBytes(computeType(x.getElementType()));
   return {bytes, bytes};
 }
 
-/// Blocks of columns accumulate over a part of the rows in the workspace, on a GPU each column in a thread, which reads the numbers of so
-/// many rows at once as are 16 bytes; a second nest adds the parts in order.
+/// Blocks of columns accumulate over a part of the rows in the workspace, on a GPU each column in a thread, which reads
+/// the numbers of so many rows at once as are 16 bytes; a second nest adds the parts in order.
 void LayerNormParamGradOp::emitKernel(KernelBuilder &kernel) {
   RankedTensorType x = tensorType(getX());
   int64_t rows = rowCount(x, getAxis()), size = rowSize(x, getAxis()), parts = rowParts(x, getAxis(), kernel.target());
@@ -185,7 +190,8 @@ void LayerNormParamGradOp::emitKernel(KernelBuilder &kernel) {
   int64_t together = kernel.target() == KernelTarget::Gpu ? 16 / elementBytes(type) : 1;
   if (rows % together)
     together = 1;
-  int64_t perPart = llvm::alignTo(llvm::divideCeil(rows, parts), together), blocks = (size + blockColumns - 1) / blockColumns;
+  int64_t perPart = llvm::alignTo(llvm::divideCeil(rows, parts), together),
+          blocks = (size + blockColumns - 1) / blockColumns;
   auto sums = [&](OpBuilder &b) {
     return std::pair(kernel.workspace(b, 0, {parts, size}, type), kernel.workspace(b, 1, {parts, size}, type));
   };
@@ -199,15 +205,18 @@ void LayerNormParamGradOp::emitKernel(KernelBuilder &kernel) {
       Value firstRow = kb::mul(b, loc, at[0], kb::idx(b, loc, perPart));
       Value lastRow = kb::min(b, loc, kb::add(b, loc, firstRow, kb::idx(b, loc, perPart)), kb::idx(b, loc, rows));
       Value zero = kb::constant(b, loc, type, 0);
-      auto loop = scf::ForOp::create(b, loc, firstRow, lastRow, kb::idx(b, loc, together), ValueRange{zero, zero}, [&](OpBuilder &b, Location l, Value r, ValueRange accs) {
-        SmallVector<Value> means = kernel.loadNeighbours(b, l, 1, r, together), inverses = kernel.loadNeighbours(b, l, 2, r, together), sums(accs);
-        for (int64_t k = 0; k < together; ++k) {
-          Row row(kernel, b, l, kb::add(b, l, r, kb::idx(b, l, k)), size);
-          auto [scale, bias] = terms(b, l, row, means[k], inverses[k], at[1]);
-          sums = {kb::add(b, l, sums[0], scale.value()), kb::add(b, l, sums[1], bias.value())};
-        }
-        scf::YieldOp::create(b, l, sums);
-      });
+      auto loop =
+          scf::ForOp::create(b, loc, firstRow, lastRow, kb::idx(b, loc, together), ValueRange{zero, zero},
+                             [&](OpBuilder &b, Location l, Value r, ValueRange accs) {
+                               SmallVector<Value> means = kernel.loadNeighbours(b, l, 1, r, together),
+                                                  inverses = kernel.loadNeighbours(b, l, 2, r, together), sums(accs);
+                               for (int64_t k = 0; k < together; ++k) {
+                                 Row row(kernel, b, l, kb::add(b, l, r, kb::idx(b, l, k)), size);
+                                 auto [scale, bias] = terms(b, l, row, means[k], inverses[k], at[1]);
+                                 sums = {kb::add(b, l, sums[0], scale.value()), kb::add(b, l, sums[1], bias.value())};
+                               }
+                               scf::YieldOp::create(b, l, sums);
+                             });
       storeWorkspace(b, loc, loop.getResult(0), scales, at);
       storeWorkspace(b, loc, loop.getResult(1), biases, at);
     });
@@ -230,7 +239,8 @@ void LayerNormParamGradOp::emitKernel(KernelBuilder &kernel) {
         Value mean = kernel.load(b, l, 1, {r}), inverse = kernel.load(b, l, 2, {r});
         KernelBuilder::loop(b, l, lo, hi, [&](OpBuilder &b, Location l, Value j) {
           auto [scaleTerm, biasTerm] = terms(b, l, row, mean, inverse, j);
-          Scalar scale(b, l, loadWorkspace(b, l, scales, {at[0], j})), bias(b, l, loadWorkspace(b, l, biases, {at[0], j}));
+          Scalar scale(b, l, loadWorkspace(b, l, scales, {at[0], j})),
+              bias(b, l, loadWorkspace(b, l, biases, {at[0], j}));
           storeWorkspace(b, l, (scale + scaleTerm).value(), scales, {at[0], j});
           storeWorkspace(b, l, (bias + biasTerm).value(), biases, {at[0], j});
         });
@@ -240,10 +250,11 @@ void LayerNormParamGradOp::emitKernel(KernelBuilder &kernel) {
     auto [scales, biases] = sums(b);
     for (unsigned i : {0u, 1u}) {
       Value buffer = i == 0 ? scales : biases;
-      Value total = KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, parts), kb::constant(b, loc, type, 0),
-                                        [&](OpBuilder &b, Location l, Value part, Value acc) {
-                                          return kb::add(b, l, acc, loadWorkspace(b, l, buffer, {part, ivs[0]}));
-                                        });
+      Value total =
+          KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, parts), kb::constant(b, loc, type, 0),
+                              [&](OpBuilder &b, Location l, Value part, Value acc) {
+                                return kb::add(b, l, acc, loadWorkspace(b, l, buffer, {part, ivs[0]}));
+                              });
       kernel.store(b, loc, convert(Scalar(b, loc, total), element).value(), i, ivs);
     }
   });
@@ -282,7 +293,8 @@ std::optional<LibraryCall> LayerNormGradOp::getLibraryCall() {
 
 //===- Gradient ---------------------------------------------------------------------------------------------===//
 
-void LayerNormOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
+void LayerNormOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed,
+                                MutableArrayRef<Value> out) {
   Value g = grads[0];
   if (!g)
     return;

@@ -99,15 +99,18 @@ Value LabelRow::weight(KernelBuilder &kernel, OpBuilder &b, Location loc, const 
   return select(Scalar(b, loc, valid), w, 0.0).value();
 }
 
-/// The classes of each label, on a GPU, where they are neighbours: nullopt where an iteration a label reads what it needs.
-static std::optional<RowLayout> classRows(KernelBuilder &kernel, ArrayRef<int64_t> shape, int64_t axis, ElementBytes bytes) {
+/// The classes of each label, on a GPU, where they are neighbours: nullopt where an iteration a label reads what it
+/// needs.
+static std::optional<RowLayout> classRows(KernelBuilder &kernel, ArrayRef<int64_t> shape, int64_t axis,
+                                          ElementBytes bytes) {
   if (kernel.target() != KernelTarget::Gpu || numElements(shape.drop_front(axis + 1)) != 1)
     return std::nullopt;
   int64_t elements = numElements(shape);
   return RowLayout{elements / std::max<int64_t>(shape[axis], 1), shape[axis], elements, bytes};
 }
 
-/// The nest of a kernel that has a label an iteration, or a row of classes: calls body(label, its number, the row or null).
+/// The nest of a kernel that has a label an iteration, or a row of classes: calls body(label, its number, the row or
+/// null).
 static void overLabels(KernelBuilder &kernel, const LabelOperands &operands, const std::optional<RowLayout> &layout,
                        function_ref<void(OpBuilder &, Location, const LabelRow &, Value, GpuRow *)> body) {
   ArrayRef<int64_t> shape = kernel.operandShape(operands.labels);
@@ -120,8 +123,8 @@ static void overLabels(KernelBuilder &kernel, const LabelOperands &operands, con
   });
 }
 
-/// Loss and weight of every label into the workspaces, then their totals. `loss` computes the unweighted loss of a row; where it reads
-/// all classes, `layout` says so.
+/// Loss and weight of every label into the workspaces, then their totals. `loss` computes the unweighted loss of a row;
+/// where it reads all classes, `layout` says so.
 static void
 emitClassLoss(KernelBuilder &kernel, const LabelOperands &operands, const std::optional<RowLayout> &layout,
               function_ref<Value(OpBuilder &, Location, const LabelRow &, Type, GpuRow *)> loss) {
@@ -167,10 +170,10 @@ static Scalar classElement(KernelBuilder &kernel, OpBuilder &b, Location loc, Ar
   return loadAlong(kernel, b, loc, 0, row, axis, c, type);
 }
 
-/// The same of a label's own class. On a GPU out of the vector that has it, where classes are neighbours; where labels are, it is taken
-/// when its turn comes, so that neighbouring labels read neighbours only.
-static Scalar ownElement(KernelBuilder &kernel, OpBuilder &b, Location loc, const LabelRow &row, int64_t axis, int64_t classes, Type type,
-                         GpuRow *gpu) {
+/// The same of a label's own class. On a GPU out of the vector that has it, where classes are neighbours; where labels
+/// are, it is taken when its turn comes, so that neighbouring labels read neighbours only.
+static Scalar ownElement(KernelBuilder &kernel, OpBuilder &b, Location loc, const LabelRow &row, int64_t axis,
+                         int64_t classes, Type type, GpuRow *gpu) {
   auto choose = [](OpBuilder &b, Location l, Value x, Value y, Value yes, Value no) -> Value {
     return arith::SelectOp::create(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, x, y), yes, no);
   };
@@ -178,9 +181,11 @@ static Scalar ownElement(KernelBuilder &kernel, OpBuilder &b, Location loc, cons
     return classElement(kernel, b, loc, row.indices, axis, row.index, type);
   if (gpu) {
     int64_t lanes = 16 / kernel.operandBytes(0);
-    Value position = kb::add(b, loc, kb::mul(b, loc, gpu->index(), kb::idx(b, loc, classes)), row.index), width = kb::idx(b, loc, lanes);
+    Value position = kb::add(b, loc, kb::mul(b, loc, gpu->index(), kb::idx(b, loc, classes)), row.index),
+          width = kb::idx(b, loc, lanes);
     Value lane = kb::rem(b, loc, position, width);
-    SmallVector<Value> vector = loadChunk(kernel, b, loc, 0, kb::sub(b, loc, position, lane), lanes, /*present=*/nullptr);
+    SmallVector<Value> vector =
+        loadChunk(kernel, b, loc, 0, kb::sub(b, loc, position, lane), lanes, /*present=*/nullptr);
     Value own = vector[0];
     for (int64_t k = 1; k < lanes; ++k)
       own = choose(b, loc, lane, kb::idx(b, loc, k), vector[k], own);
@@ -198,7 +203,8 @@ int64_t SoftmaxCrossEntropyOp::getFlops() { return 4 * tensorType(getX()).getNum
 
 void SoftmaxCrossEntropyOp::emitKernel(KernelBuilder &kernel) {
   int64_t axis = getClassAxis(), classes = numClasses(*this);
-  emitClassLoss(kernel, labelOperands(*this, classes), classRows(kernel, kernel.operandShape(0), axis, accessedBytes(kernel, {0})),
+  emitClassLoss(kernel, labelOperands(*this, classes),
+                classRows(kernel, kernel.operandShape(0), axis, accessedBytes(kernel, {0})),
                 [&](OpBuilder &b, Location loc, const LabelRow &row, Type type, GpuRow *gpu) {
                   RowStatistics s = gpu ? softmaxStatistics(*gpu, b, loc, type)
                                         : softmaxStatistics(kernel, b, loc, row.indices, axis, classes, type);
@@ -235,10 +241,12 @@ void SoftmaxCrossEntropyGradOp::emitKernel(KernelBuilder &kernel) {
     auto write = [&](OpBuilder &b, Location loc) {
       Scalar g = convert(Scalar(b, loc, kernel.load(b, loc, 2, {kb::idx(b, loc, 0)})), type);
       g = g * g.with(row.weight(kernel, b, loc, operands, type));
-      RowStatistics s = gpu ? softmaxStatistics(*gpu, b, loc, type) : softmaxStatistics(kernel, b, loc, row.indices, axis, classes, type);
+      RowStatistics s = gpu ? softmaxStatistics(*gpu, b, loc, type)
+                            : softmaxStatistics(kernel, b, loc, row.indices, axis, classes, type);
       Scalar scale = g / g.with(s.sum);
       storeRow(b, loc, [&](OpBuilder &b, Location l, RowAt c) {
-        Scalar x = gpu ? gpu->load(b, l, 0, *c.element, type) : classElement(kernel, b, l, row.indices, axis, c.index, type);
+        Scalar x =
+            gpu ? gpu->load(b, l, 0, *c.element, type) : classElement(kernel, b, l, row.indices, axis, c.index, type);
         Scalar p = exp(x - x.with(s.max)) * Scalar(b, l, scale.value());
         Scalar hit(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, c.index, row.index));
         p = select(hit, p - Scalar(b, l, g.value()), p);
@@ -335,22 +343,29 @@ void CountCorrectOp::emitKernel(KernelBuilder &kernel) {
     // Correct when no class is larger and no earlier class is as large; a NaN in the row is never correct.
     Value none = kb::constant(b, loc, b.getI32Type(), 0);
     auto loses = [&](OpBuilder &b, Location l, Value c, Scalar x) -> Value {
-      Scalar mine(b, l, own.value()), earlier(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, c, row.index));
+      Scalar mine(b, l, own.value()),
+          earlier(b, l, arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, c, row.index));
       return arith::ExtUIOp::create(b, l, none.getType(), (!(x <= mine) | (earlier & (x == mine))).value());
     };
     auto either = [](OpBuilder &b, Location l, Value x, Value y) -> Value { return arith::OrIOp::create(b, l, x, y); };
     Value beaten =
-        gpu ? gpu->reduce(b, loc, none, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
-                return SmallVector<Value>{loses(b, l, e.index, gpu->load(b, l, 0, e, type))};
-              }, either)[0]
-            : KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, classes), none,
-                                  [&](OpBuilder &b, Location l, Value c, Value acc) {
-                                    return either(b, l, acc, loses(b, l, c, classElement(kernel, b, l, row.indices, axis, c, type)));
-                                  });
+        gpu ? gpu->reduce(
+                  b, loc, none,
+                  [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+                    return SmallVector<Value>{loses(b, l, e.index, gpu->load(b, l, 0, e, type))};
+                  },
+                  either)[0]
+            : KernelBuilder::fold(
+                  b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, classes), none,
+                  [&](OpBuilder &b, Location l, Value c, Value acc) {
+                    return either(b, l, acc, loses(b, l, c, classElement(kernel, b, l, row.indices, axis, c, type)));
+                  });
     Scalar correct = (Scalar(b, loc, beaten) == 0.0) & Scalar(b, loc, row.valid) & Scalar(b, loc, row.inside);
     Scalar one(b, loc, kb::constant(b, loc, count, 1));
     Value value = select(correct, one, 0.0).value();
-    auto store = [&](OpBuilder &b, Location l) { storeWorkspace(b, l, value, kernel.workspace(b, 0, {rows}, count), {index}); };
+    auto store = [&](OpBuilder &b, Location l) {
+      storeWorkspace(b, l, value, kernel.workspace(b, 0, {rows}, count), {index});
+    };
     gpu ? gpu->once(b, loc, store) : store(b, loc);
   });
   storeTotal(kernel, 0, rows);
@@ -391,12 +406,15 @@ static void emitPointwiseLoss(KernelBuilder &kernel, bool masked, Scalar (*value
     return loss;
   };
   if (kernel.target() == KernelTarget::Gpu && elements > 0)
-    emitGpuRows(kernel, cutIntoRows(elements, parts, accessedBytes(kernel, {0, 1})), [&](OpBuilder &b, Location loc, GpuRow &row) {
-      Value sum = row.sum(b, loc, type, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
-        return term(b, l, row.position(b, l, e), row.load(b, l, 0, e, type), row.load(b, l, 1, e, type));
-      });
-      row.once(b, loc, [&](OpBuilder &b, Location l) { storeWorkspace(b, l, sum, kernel.workspace(b, 0, {parts}, type), {row.index()}); });
-    });
+    emitGpuRows(kernel, cutIntoRows(elements, parts, accessedBytes(kernel, {0, 1})),
+                [&](OpBuilder &b, Location loc, GpuRow &row) {
+                  Value sum = row.sum(b, loc, type, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+                    return term(b, l, row.position(b, l, e), row.load(b, l, 0, e, type), row.load(b, l, 1, e, type));
+                  });
+                  row.once(b, loc, [&](OpBuilder &b, Location l) {
+                    storeWorkspace(b, l, sum, kernel.workspace(b, 0, {parts}, type), {row.index()});
+                  });
+                });
   else
     kernel.parallel({parts}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
       Value lo = kb::mul(b, loc, ivs[0], kb::idx(b, loc, chunk));

@@ -62,8 +62,8 @@ static Value foldRows(OpBuilder &b, Location loc, Value value) {
   return ReshapeOp::create(b, loc, value, b.getDenseI64ArrayAttr(folded));
 }
 
-/// With C = op(A) op(B): dop(A) = dC op(B)^T and dop(B) = op(A)^T dC; a transposed operand's gradient is the transpose of
-/// that, which exchanges the factors. A broadcast batch is summed.
+/// With C = op(A) op(B): dop(A) = dC op(B)^T and dop(B) = op(A)^T dC; a transposed operand's gradient is the transpose
+/// of that, which exchanges the factors. A broadcast batch is summed.
 void MatmulOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
   Value g = grads[0], lhs = getLhs(), rhs = getRhs();
   if (!g)
@@ -162,13 +162,13 @@ void MatmulOp::emitKernel(KernelBuilder &kernel) {
     };
     Value init = getBias() ? convert(Scalar(b, loc, kernel.load(b, loc, 2, {column})), type).value()
                            : kb::constant(b, loc, type, 0);
-    Value sum = KernelBuilder::fold(
-        b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, k), init, [&](OpBuilder &b, Location l, Value i, Value acc) -> Value {
-          Value x = read(b, l, 0, row, i, ta), y = read(b, l, 1, i, column, tb);
-          if (isa<FloatType>(type))
-            return math::FmaOp::create(b, l, x, y, acc);
-          return kb::add(b, l, acc, kb::mul(b, l, x, y));
-        });
+    Value sum = KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, k), init,
+                                    [&](OpBuilder &b, Location l, Value i, Value acc) -> Value {
+                                      Value x = read(b, l, 0, row, i, ta), y = read(b, l, 1, i, column, tb);
+                                      if (isa<FloatType>(type))
+                                        return math::FmaOp::create(b, l, x, y, acc);
+                                      return kb::add(b, l, acc, kb::mul(b, l, x, y));
+                                    });
     kernel.store(b, loc, convert(Scalar(b, loc, sum), signless(element)).value(), 0, ivs);
   });
 }

@@ -22,7 +22,8 @@ struct MatmulShape {
 /// The vectorized kernel for f32 and f64 on the host.
 void emitHostMatmul(MatmulOp op, KernelBuilder &kernel);
 
-/// The tiled kernel for the GPU, on f32, bf16 and f16, accumulating in f32: whether the op has it, its workspace, and the kernel.
+/// The tiled kernel for the GPU, on f32, bf16 and f16, accumulating in f32: whether the op has it, its workspace, and
+/// the kernel.
 bool gpuMatmulTiles(MatmulOp op);
 int64_t gpuMatmulWorkspace(MatmulOp op);
 void emitGpuMatmul(MatmulOp op, KernelBuilder &kernel);

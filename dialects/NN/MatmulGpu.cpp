@@ -19,8 +19,9 @@ static GemmTiling tilingOf(MatmulOp op, const MatmulShape &s) {
 bool gpuMatmulTiles(MatmulOp op) {
   MatmulShape s(op);
   auto narrowFloat = [](Value v) { return !v || isa<Float32Type, BFloat16Type, Float16Type>(elementTypeOf(v)); };
-  return narrowFloat(op.getLhs()) && elementTypeOf(op.getLhs()) == elementTypeOf(op.getRhs()) && narrowFloat(op.getBias()) && narrowFloat(op.getResult()) &&
-         s.m >= 4 && s.n >= 4 && s.k >= 4; // a thread does as well with less
+  return narrowFloat(op.getLhs()) && elementTypeOf(op.getLhs()) == elementTypeOf(op.getRhs()) &&
+         narrowFloat(op.getBias()) && narrowFloat(op.getResult()) && s.m >= 4 && s.n >= 4 &&
+         s.k >= 4; // a thread does as well with less
 }
 
 /// Elements read at once of rows that have an odd number of them.
@@ -34,27 +35,31 @@ void emitGpuMatmul(MatmulOp op, KernelBuilder &kernel) {
   auto operand = [&](unsigned i, ArrayRef<int64_t> batch, int64_t rows, int64_t columns, bool alongDepth) {
     auto place = [&s, batch, rows, columns, alongDepth](OpBuilder &b, Location loc, const GpuGemm::Place &at, Value k) {
       SmallVector<Value> indices = kb::delinearize(b, loc, at.batch, s.batch);
-      Value matrix = numElements(batch) == 1 ? kb::idx(b, loc, 0)
-                                             : kb::linearize(b, loc, kb::broadcastIndices(b, loc, indices, batch), batch);
+      Value matrix = numElements(batch) == 1
+                         ? kb::idx(b, loc, 0)
+                         : kb::linearize(b, loc, kb::broadcastIndices(b, loc, indices, batch), batch);
       Value row = alongDepth ? at.outer : k, column = alongDepth ? k : at.outer;
       return kb::linearize(b, loc, {matrix, row, column}, {1, rows, columns}); // the first extent does not enter
     };
     int64_t width = wideAccess(kernel.operandElementType(i), columns), total = numElements(kernel.operandShape(i));
     if (width == 1 && columns > oddWidth && UnalignedPairs::reads(kernel.operandElementType(i), oddWidth, total)) {
-      // Rows of an odd number of 2 bytes. A thread's rounds are an even number of rows apart, so all its places are odd or none is.
+      // Rows of an odd number of 2 bytes. A thread's rounds are an even number of rows apart, so all its places are odd
+      // or none is.
       UnalignedPairs pairs{oddWidth, total, 0, oddWidth - columns % oddWidth};
       auto read = [=, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
         Value first = place(b, loc, at, alongDepth ? at.k(b, loc) : kb::add(b, loc, at.slice, at.offset));
         Value buffer = flatten(b, loc, kernel.operandBuffer(i));
-        SmallVector<Value> read = pairs.read(b, loc, buffer, Ints{b, loc}.from(first), ahead, alongDepth ? 0 : at.further * columns);
+        SmallVector<Value> read =
+            pairs.read(b, loc, buffer, Ints{b, loc}.from(first), ahead, alongDepth ? 0 : at.further * columns);
         return elementsOf(b, loc, read, kernel.operandElementType(i));
       };
       return GpuGemm::Operand{alongDepth, oddWidth, read, /*gathered=*/false, /*ragged=*/true};
     }
-    return GpuGemm::Operand{alongDepth, width, [=, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
-                              Value buffer = flatten(b, loc, kernel.operandBuffer(i)), linear = place(b, loc, at, at.k(b, loc));
-                              return ahead([&] { return readWide(b, loc, buffer, linear, width); });
-                            }};
+    return GpuGemm::Operand{
+        alongDepth, width, [=, &kernel](OpBuilder &b, Location loc, const GpuGemm::Place &at, ReadAhead &ahead) {
+          Value buffer = flatten(b, loc, kernel.operandBuffer(i)), linear = place(b, loc, at, at.k(b, loc));
+          return ahead([&] { return readWide(b, loc, buffer, linear, width); });
+        }};
   };
   bool biasWide = !op.getBias() || kernel.operandBuffer(2);
   int64_t storeWidth = kernel.storesPlainly(0) && biasWide && s.n % 4 == 0 ? 4 : 1;
@@ -65,8 +70,9 @@ void emitGpuMatmul(MatmulOp op, KernelBuilder &kernel) {
       storeWidth,
       [&](OpBuilder &b, Location loc, Value batch, Value row, Value column, Value sum) {
         if (op.getBias()) {
-          Value bias = kernel.operandBuffer(2) ? asF32(b, loc, readWide(b, loc, kernel.operandBuffer(2), column, widthOf(sum)))
-                                               : convertTo(b, loc, kernel.load(b, loc, 2, {column}), b.getF32Type());
+          Value bias = kernel.operandBuffer(2)
+                           ? asF32(b, loc, readWide(b, loc, kernel.operandBuffer(2), column, widthOf(sum)))
+                           : convertTo(b, loc, kernel.load(b, loc, 2, {column}), b.getF32Type());
           sum = arith::AddFOp::create(b, loc, sum, bias);
         }
         if (widthOf(sum) > 1) {
@@ -75,7 +81,8 @@ void emitGpuMatmul(MatmulOp op, KernelBuilder &kernel) {
         }
         // The result is [batch.., m, n], or has its batch dimensions among the rows.
         SmallVector<Value> at = kb::delinearize(b, loc, batch, s.batch);
-        llvm::append_range(at, kb::delinearize(b, loc, row, kernel.resultShape(0).drop_front(s.batch.size()).drop_back()));
+        llvm::append_range(at,
+                           kb::delinearize(b, loc, row, kernel.resultShape(0).drop_front(s.batch.size()).drop_back()));
         at.push_back(column);
         kernel.store(b, loc, convertTo(b, loc, sum, kernel.resultElementType(0)), 0, at);
       }};

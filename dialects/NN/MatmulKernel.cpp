@@ -1,11 +1,11 @@
 //===- MatmulKernel.cpp - vectorized matrix product for the host ------------------------------------------===//
 //
 // Two register-tiled kernels on 64-byte vectors. When the right operand's rows are contiguous over columns, a tile of
-// rows x columns accumulates outer products: one element of the left operand, broadcast, times a vector of columns. When the
-// right operand is transposed, both operands are contiguous along the contraction: a tile accumulates dot products,
-// summed across lanes at the end. The remaining combination transposes the right operand first. All extents are known, so
-// every remainder has its own tile instead of tests inside loops; lanes past the last column are masked. Operands of f16 or
-// bf16 are extended as they are loaded; a sum is rounded once, when the contraction is complete.
+// rows x columns accumulates outer products: one element of the left operand, broadcast, times a vector of columns.
+// When the right operand is transposed, both operands are contiguous along the contraction: a tile accumulates dot
+// products, summed across lanes at the end. The remaining combination transposes the right operand first. All extents
+// are known, so every remainder has its own tile instead of tests inside loops; lanes past the last column are masked.
+// Operands of f16 or bf16 are extended as they are loaded; a sum is rounded once, when the contraction is complete.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -37,7 +37,8 @@ class HostMatmul {
 public:
   HostMatmul(MatmulOp op, KernelBuilder &kernel)
       : op(op), kernel(kernel), shape(op), stored(kernel.resultElementType(0)), type(computeType(stored)),
-        lanes(vectorBytes / elementBytes(type)), vector(VectorType::get({lanes}, type)), batches(numElements(shape.batch)) {}
+        lanes(vectorBytes / elementBytes(type)), vector(VectorType::get({lanes}, type)),
+        batches(numElements(shape.batch)) {}
 
   void emit() {
     if (shape.transposeA && shape.transposeB) {
@@ -57,7 +58,8 @@ private:
   struct Operands {
     Value a, b, c, bias;
     Value batchA, batchB, batchC;
-    Value sums, firstRow, firstColumn; ///< where c would round sums that go on: a buffer of its own, and where it lies in c
+    Value sums, firstRow,
+        firstColumn; ///< where c would round sums that go on: a buffer of its own, and where it lies in c
   };
 
   Operands operandsAt(OpBuilder &b, Location loc, Value batchIndex) {
@@ -131,8 +133,8 @@ private:
 
 //===- Outer products -----------------------------------------------------------------------------------===//
 
-/// Accumulates rows x columns elements over [lo, hi) of the contraction. `first` (null: always) says whether this is where the
-/// sum starts; otherwise it goes on from what the result holds.
+/// Accumulates rows x columns elements over [lo, hi) of the contraction. `first` (null: always) says whether this is
+/// where the sum starts; otherwise it goes on from what the result holds.
 void HostMatmul::outerTile(OpBuilder &b, Location loc, const Operands &o, Value row, int64_t rows, Value column,
                            int64_t columns, Value lo, Value hi, Value first) {
   int64_t vectors = ceilDiv(columns, lanes);
@@ -234,7 +236,8 @@ void HostMatmul::emitOuter() {
         for (int64_t v = 0; v * lanes < columns; ++v) {
           int64_t active = std::min(lanes, columns - v * lanes);
           Value sum = loadVector(b, l, o.sums, {r, kb::idx(b, l, v * lanes)}, active);
-          storeVector(b, l, sum, o.c, {o.batchC, kb::add(b, l, o.firstRow, r), offset(b, l, column, v * lanes)}, active);
+          storeVector(b, l, sum, o.c, {o.batchC, kb::add(b, l, o.firstRow, r), offset(b, l, column, v * lanes)},
+                      active);
         }
       });
     };
@@ -329,8 +332,8 @@ void HostMatmul::emitDot() {
 
 //===- Transposing the right operand ----------------------------------------------------------------------===//
 
-/// Right operand [n, k] into the workspace as [k, n]: one iteration reads 16 columns of a stripe, so that whole cache lines
-/// are used on both sides.
+/// Right operand [n, k] into the workspace as [k, n]: one iteration reads 16 columns of a stripe, so that whole cache
+/// lines are used on both sides.
 void HostMatmul::transposeRight() {
   int64_t count = numElements(shape.batchB), stripes = ceilDiv(shape.n, 16);
   kernel.parallel({count * stripes}, [&](OpBuilder &b, Location loc, ValueRange ivs) {

@@ -177,8 +177,8 @@ void BatchNormOp::emitKernel(KernelBuilder &kernel) {
   bool training = getTraining();
   bool planes = training && PlaneSums::pays(kernel.target(), shape);
   PlaneSums sums(shape);
-  // What is about as large as the channel's elements, the first of them or the mean of the first few that are 16 bytes of memory: deviations
-  // are taken from it so that x is read once, and their mean is small.
+  // What is about as large as the channel's elements, the first of them or the mean of the first few that are 16 bytes
+  // of memory: deviations are taken from it so that x is read once, and their mean is small.
   int64_t plane = numElements(ArrayRef(shape).drop_front(2)), few = 16 / kernel.operandBytes(0);
   auto reference = [&](OpBuilder &b, Location loc, Value c) {
     if (plane % few == 0 || plane >= 2 * few - 1) {
@@ -257,7 +257,8 @@ void BatchNormGradOp::emitKernel(KernelBuilder &kernel) {
   if (planes)
     planeSums.emit(kernel, type, accessedBytes(kernel, {0, 4}),
                    [&](OpBuilder &b, Location l, GpuRow &row, const GpuRow::Element &e, Value, Value c) {
-                     Scalar dy = row.load(b, l, 4, e, type), deviation = row.load(b, l, 0, e, type) - access.load(b, l, 2, c);
+                     Scalar dy = row.load(b, l, 4, e, type),
+                            deviation = row.load(b, l, 0, e, type) - access.load(b, l, 2, c);
                      return SmallVector<Value>{dy.value(), (dy * deviation).value()};
                    });
   kernel.parallel({shape[1]}, [&](OpBuilder &b, Location loc, ValueRange c) {

@@ -25,7 +25,19 @@ static LogicalResult checkUpdate(std::optional<Location> loc, ValueRange operand
 }
 
 /// Slots of the workspace that holds what is the same for all elements, so that it is computed once.
-enum { SlotLr, SlotWd, SlotMomentum, SlotBeta1, SlotBeta2, SlotEps, SlotScale, SlotCount, SlotStep, SlotRootV, NumSlots };
+enum {
+  SlotLr,
+  SlotWd,
+  SlotMomentum,
+  SlotBeta1,
+  SlotBeta2,
+  SlotEps,
+  SlotScale,
+  SlotCount,
+  SlotStep,
+  SlotRootV,
+  NumSlots
+};
 
 static int64_t hyperWorkspaceBytes(Type param) {
   return NumSlots * elementBytes(computeType(cast<RankedTensorType>(param).getElementType()));
@@ -164,10 +176,15 @@ static void emitTotal(KernelBuilder &kernel, function_ref<Scalar(Scalar)> term) 
   int64_t elements = numElements(kernel.operandShape(0)), parts = normParts(elements);
   int64_t chunk = (elements + parts - 1) / parts;
   if (kernel.target() == KernelTarget::Gpu && elements > 0) {
-    emitGpuRows(kernel, cutIntoRows(elements, parts, accessedBytes(kernel, {0})), [&](OpBuilder &b, Location loc, GpuRow &row) {
-      Value sum = row.sum(b, loc, type, [&](OpBuilder &b, Location l, const GpuRow::Element &e) { return term(row.load(b, l, 0, e, type)); });
-      row.once(b, loc, [&](OpBuilder &b, Location l) { storeWorkspace(b, l, sum, kernel.workspace(b, 0, {parts}, type), {row.index()}); });
-    });
+    emitGpuRows(kernel, cutIntoRows(elements, parts, accessedBytes(kernel, {0})),
+                [&](OpBuilder &b, Location loc, GpuRow &row) {
+                  Value sum = row.sum(b, loc, type, [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
+                    return term(row.load(b, l, 0, e, type));
+                  });
+                  row.once(b, loc, [&](OpBuilder &b, Location l) {
+                    storeWorkspace(b, l, sum, kernel.workspace(b, 0, {parts}, type), {row.index()});
+                  });
+                });
     return storeTotal(kernel, 0, parts);
   }
   kernel.parallel({parts}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
@@ -197,11 +214,14 @@ LogicalResult NonFiniteCountOp::inferReturnTypes(MLIRContext *, std::optional<Lo
                                                  SmallVectorImpl<Type> &types) {
   return inferTotal(adaptor.getGrad(), types);
 }
-SmallVector<int64_t> NonFiniteCountOp::getWorkspaceBytes(KernelTarget) { return totalWorkspace(getGrad(), getResult()); }
+SmallVector<int64_t> NonFiniteCountOp::getWorkspaceBytes(KernelTarget) {
+  return totalWorkspace(getGrad(), getResult());
+}
 int64_t NonFiniteCountOp::getFlops() { return 2 * tensorType(getGrad()).getNumElements(); }
 void NonFiniteCountOp::emitKernel(KernelBuilder &kernel) {
   double infinity = std::numeric_limits<double>::infinity();
-  emitTotal(kernel, [&](Scalar g) { return select(abs(g) < infinity, 0.0, g.constant(1)); }); // a NaN is less than nothing
+  emitTotal(kernel,
+            [&](Scalar g) { return select(abs(g) < infinity, 0.0, g.constant(1)); }); // a NaN is less than nothing
 }
 
 LogicalResult ClipScaleOp::inferReturnTypes(MLIRContext *context, std::optional<Location> loc, Adaptor adaptor,

@@ -25,7 +25,8 @@ template <typename OpT> static int64_t poolFlops(OpT op) {
   return windows * windowOf(op).taps();
 }
 
-/// Windows without padding are vectors on the host. The gradients, and windows that padding cuts, are element by element.
+/// Windows without padding are vectors on the host. The gradients, and windows that padding cuts, are element by
+/// element.
 template <typename OpT> static CostClass poolCostClass(OpT op) {
   Window w = windowOf(op);
   bool gradient = isa<MaxPoolGradOp, AvgPoolGradOp>(op);

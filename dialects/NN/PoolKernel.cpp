@@ -38,7 +38,8 @@ bool everyTap(const Window &w, ArrayRef<int64_t> in, ArrayRef<int64_t> out) {
 
 /// Whether some window reaches outside of the plane along dimension d.
 static bool isCut(const Window &w, size_t d, int64_t in) {
-  return w.padBegin(d) > 0 || (w.outputs(d, in, /*ceilMode=*/true) - 1) * w.strides[d] - w.padBegin(d) + w.extent(d) > in;
+  return w.padBegin(d) > 0 ||
+         (w.outputs(d, in, /*ceilMode=*/true) - 1) * w.strides[d] - w.padBegin(d) + w.extent(d) > in;
 }
 
 /// Bounds of the taps to visit of the window at `at`.
@@ -59,7 +60,8 @@ struct TapElement {
 };
 } // namespace
 
-static TapElement tapElement(OpBuilder &b, Location loc, const Window &w, const PoolPlane &plane, ValueRange at, ValueRange taps) {
+static TapElement tapElement(OpBuilder &b, Location loc, const Window &w, const PoolPlane &plane, ValueRange at,
+                             ValueRange taps) {
   TapElement e;
   for (size_t d = 0; d < w.rank(); ++d) {
     Value i = windowInput(b, loc, w, d, at[d], taps[d]);
@@ -85,8 +87,8 @@ Value readsInput(OpBuilder &b, Location loc, const Window &w, ValueRange at, Arr
   return result;
 }
 
-std::pair<Value, Value> windowMax(OpBuilder &b, Location loc, const Window &w, const PoolPlane &plane, Type element, ValueRange at,
-                                  bool isUnsigned) {
+std::pair<Value, Value> windowMax(OpBuilder &b, Location loc, const Window &w, const PoolPlane &plane, Type element,
+                                  ValueRange at, bool isUnsigned) {
   Value low = lowest(b, loc, bufferElement(element), isUnsigned);
   Bounds taps = tapBounds(b, loc, w, plane, at);
   // The first element of the window stands for itself, so that a window full of -inf has a position too.
@@ -178,19 +180,20 @@ void MaxPoolIndicesOp::emitKernel(KernelBuilder &kernel) {
 }
 
 /// For an element of x at `ivs` (image, channel, positions), add(at, sum) of one window after the other that reads it.
-static Value sumOfWindows(OpBuilder &b, Location loc, const Window &w, ValueRange ivs, ArrayRef<int64_t> out, Type sumType,
-                          function_ref<Value(OpBuilder &, Location, ValueRange, Value)> add) {
-  return KernelBuilder::foldNest(
-      b, loc, fullBounds(b, loc, w.kernel), kb::constant(b, loc, sumType, 0), [&](OpBuilder &b, Location l, ValueRange k, Value acc) {
-        SmallVector<Value> at{ivs[0], ivs[1]};
-        Value inside;
-        for (size_t d = 0; d < w.rank(); ++d) {
-          auto [o, hit] = windowOutput(b, l, w, d, ivs[d + 2], k[d], out[d]);
-          at.push_back(o);
-          inside = inside ? Value(arith::AndIOp::create(b, l, inside, hit)) : hit;
-        }
-        return kb::select(b, l, inside, [&](OpBuilder &b, Location l) { return add(b, l, at, acc); }, acc);
-      });
+static Value sumOfWindows(OpBuilder &b, Location loc, const Window &w, ValueRange ivs, ArrayRef<int64_t> out,
+                          Type sumType, function_ref<Value(OpBuilder &, Location, ValueRange, Value)> add) {
+  return KernelBuilder::foldNest(b, loc, fullBounds(b, loc, w.kernel), kb::constant(b, loc, sumType, 0),
+                                 [&](OpBuilder &b, Location l, ValueRange k, Value acc) {
+                                   SmallVector<Value> at{ivs[0], ivs[1]};
+                                   Value inside;
+                                   for (size_t d = 0; d < w.rank(); ++d) {
+                                     auto [o, hit] = windowOutput(b, l, w, d, ivs[d + 2], k[d], out[d]);
+                                     at.push_back(o);
+                                     inside = inside ? Value(arith::AndIOp::create(b, l, inside, hit)) : hit;
+                                   }
+                                   return kb::select(
+                                       b, l, inside, [&](OpBuilder &b, Location l) { return add(b, l, at, acc); }, acc);
+                                 });
 }
 
 void MaxPoolGradOp::emitKernel(KernelBuilder &kernel) {

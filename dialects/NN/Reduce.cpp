@@ -62,9 +62,11 @@ static Value ofShape(OpBuilder &b, Location loc, Value value, RankedTensorType t
 
 void ReduceSumOp::emitKernel(KernelBuilder &kernel) { emitReduction(kernel, getAxes(), {}); }
 
-void ReduceSumOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
+void ReduceSumOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed,
+                                MutableArrayRef<Value> out) {
   if (grads[0] && needed[0])
-    out[0] = ofShape(b, getLoc(), keepReduced(b, getLoc(), grads[0], tensorType(getX()), getAxes()), tensorType(getX()));
+    out[0] =
+        ofShape(b, getLoc(), keepReduced(b, getLoc(), grads[0], tensorType(getX()), getAxes()), tensorType(getX()));
 }
 
 void ReduceMeanOp::emitKernel(KernelBuilder &kernel) {
@@ -72,7 +74,8 @@ void ReduceMeanOp::emitKernel(KernelBuilder &kernel) {
   emitReduction(kernel, getAxes(), {.finish = [=](Scalar sum) { return sum / count; }});
 }
 
-void ReduceMeanOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
+void ReduceMeanOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed,
+                                 MutableArrayRef<Value> out) {
   if (!grads[0] || !needed[0])
     return;
   double count = reducedElements(tensorType(getX()), getAxes());
@@ -137,16 +140,19 @@ static Value extremeGradient(OpBuilder &b, Location loc, Value x, Value y, Value
   y = keepReduced(b, loc, y, tensorType(x), axes);
   g = keepReduced(b, loc, g, tensorType(x), axes);
   auto hit = [](ArrayRef<Scalar> v) { return select(v[0] == v[1], v[0].constant(1), 0.0); };
-  Value ties = ReduceSumOp::create(b, loc, fused(b, loc, {x, y}, hit), b.getDenseI64ArrayAttr(axes), b.getBoolAttr(true));
+  Value ties =
+      ReduceSumOp::create(b, loc, fused(b, loc, {x, y}, hit), b.getDenseI64ArrayAttr(axes), b.getBoolAttr(true));
   return fused(b, loc, {x, y, g, ties},
                [](ArrayRef<Scalar> v) { return select(v[0] == v[1], v[2] / v[3], 0.0); });
 }
 
-void ReduceMaxOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
+void ReduceMaxOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed,
+                                MutableArrayRef<Value> out) {
   if (grads[0] && needed[0])
     out[0] = extremeGradient(b, getLoc(), getX(), getResult(), grads[0], getAxes());
 }
-void ReduceMinOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
+void ReduceMinOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed,
+                                MutableArrayRef<Value> out) {
   if (grads[0] && needed[0])
     out[0] = extremeGradient(b, getLoc(), getX(), getResult(), grads[0], getAxes());
 }
@@ -155,7 +161,8 @@ void ReduceProdOp::emitKernel(KernelBuilder &kernel) {
   emitReduction(kernel, getAxes(), {.init = 1, .sum = false, .step = [](Scalar acc, Scalar x) { return acc * x; }});
 }
 
-void ReduceProdOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
+void ReduceProdOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed,
+                                 MutableArrayRef<Value> out) {
   if (grads[0] && needed[0])
     out[0] = ReduceProdGradOp::create(b, getLoc(), getX(),
                                       keepReduced(b, getLoc(), grads[0], tensorType(getX()), getAxes()), getAxesAttr());
@@ -289,7 +296,8 @@ void CumSumOp::emitKernel(KernelBuilder &kernel) {
                           insertIndex(indices, at, axis, position);
                           Scalar x = loadAlong(kernel, b, l, 0, at, axis, position, type), before(b, l, acc);
                           Scalar after = before + x;
-                          kernel.store(b, l, convert(getExclusive() ? before : after, signless(element)).value(), 0, indices);
+                          kernel.store(b, l, convert(getExclusive() ? before : after, signless(element)).value(), 0,
+                                       indices);
                           return after.value();
                         });
   });

@@ -1,11 +1,11 @@
 //===- ReduceKernel.cpp - loops of a reduction --------------------------------------------------------------===//
 //
-// Neighbouring dimensions that are all reduced, or all kept, are one. When the innermost is reduced, an iteration makes one
-// element and its innermost loop is contiguous. When it is kept, an iteration on the host makes a block of elements, so
-// that the contiguous dimension is the inner loop; on a GPU it makes one, or neighbours (WidenGpuNests), also where rows begin
-// inside of 16 bytes (emitAcross). Where the innermost is reduced, groups of a GPU's threads make an element (GpuRows). When there are few elements
-// to make and much to read, the longest reduced dimension is cut into parts that iterations sum on their own; a second nest
-// combines them. How it is cut depends on the shape and the target alone.
+// Neighbouring dimensions that are all reduced, or all kept, are one. When the innermost is reduced, an iteration makes
+// one element and its innermost loop is contiguous. When it is kept, an iteration on the host makes a block of
+// elements, so that the contiguous dimension is the inner loop; on a GPU it makes one, or neighbours (WidenGpuNests),
+// also where rows begin inside of 16 bytes (emitAcross). Where the innermost is reduced, groups of a GPU's threads make
+// an element (GpuRows). When there are few elements to make and much to read, the longest reduced dimension is cut into
+// parts that iterations sum on their own; a second nest combines them (ReducePlan).
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -15,6 +15,7 @@
 #include "dialects/NN/GpuSupport.h"
 #include "dialects/NN/KernelSupport.h"
 #include "dialects/NN/Reduce.h"
+#include "dialects/NN/ReducePlan.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/MathExtras.h"
@@ -27,93 +28,17 @@ namespace gmc::nn {
 
 namespace {
 
-/// Iterations that are enough to keep every thread busy.
-constexpr int64_t enoughIterations = 32;
-/// Elements that a part should have at least.
-constexpr int64_t partElements = 4096;
-/// Elements in a block of the column form.
-constexpr int64_t blockColumns = 256;
-/// The same for a GPU, whose iterations are threads: enough of them to keep its memory busy, each with rows to add, and parts that the
-/// combining nest adds one after the other.
-constexpr int64_t enoughThreads = 131072, gpuPartRows = 32, gpuParts = 128;
-/// Groups of threads that are enough, and elements that each should have at least.
-constexpr int64_t enoughGroups = 1024, groupElements = 8192;
-/// Columns from which on a GPU's blocks read rows that begin anywhere as vectors. Fewer would leave most of their threads idle.
+/// Columns from which on a GPU's blocks read rows that begin anywhere as vectors. Fewer would leave most of their
+/// threads idle.
 constexpr int64_t acrossColumns = 256;
 /// Rows that the column form adds between a load and a store of its accumulators.
 constexpr int64_t rowsAtOnce = 4;
 
-struct ReducePlan {
-  SmallVector<int64_t> sizes; ///< of the merged dimensions
-  SmallVector<bool> reduced;
-  int64_t results = 1;
-  int64_t stride = 1; ///< of the parts in the workspace: on a GPU whole vectors of any type
-  int64_t splitDim = -1, parts = 1, chunk = 0; ///< the reduced dimension that is cut
-  /// For groups of a GPU's threads: how many pieces of neighbours an element is made of, and how many of them are a part's. A
-  /// single piece is cut at multiples of `chunk`.
-  int64_t pieces = 1, piecesAPart = 1;
-
-  ReducePlan(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes, KernelTarget target) {
-    int64_t total = 1;
-    for (auto [d, size] : llvm::enumerate(shape)) {
-      total *= size;
-      if (size == 1)
-        continue;
-      bool isReduced = llvm::is_contained(axes, static_cast<int64_t>(d));
-      if (!sizes.empty() && reduced.back() == isReduced) {
-        sizes.back() *= size;
-      } else {
-        sizes.push_back(size);
-        reduced.push_back(isReduced);
-      }
-      if (!isReduced)
-        results *= size;
-    }
-    stride = target == KernelTarget::Gpu ? llvm::alignTo(results, 16) : results;
-    for (size_t d = 0; d < sizes.size(); ++d)
-      if (reduced[d] && (splitDim < 0 || sizes[d] > sizes[splitDim]))
-        splitDim = d;
-    if (target == KernelTarget::Gpu && columns()) {
-      if (splitDim < 0)
-        return;
-      int64_t rows = sizes[splitDim], wanted = std::min({enoughThreads / std::max<int64_t>(results, 1), rows / gpuPartRows, gpuParts});
-      if (wanted > 1) {
-        chunk = (rows + wanted - 1) / wanted;
-        parts = (rows + chunk - 1) / chunk;
-      }
-      return;
-    }
-    if (target == KernelTarget::Gpu && splitDim >= 0) {
-      for (size_t d = 0; d + 1 < sizes.size(); ++d)
-        pieces *= reduced[d] ? sizes[d] : 1;
-      int64_t wanted = std::min({enoughGroups / std::max<int64_t>(results, 1), pieces * sizes.back() / groupElements, gpuParts});
-      piecesAPart = pieces;
-      if (wanted > 1 && pieces > 1) {
-        piecesAPart = (pieces + wanted - 1) / wanted;
-        parts = (pieces + piecesAPart - 1) / piecesAPart;
-      } else if (wanted > 1) {
-        chunk = llvm::alignTo((sizes.back() + wanted - 1) / wanted, 128);
-        parts = (sizes.back() + chunk - 1) / chunk;
-      }
-      return;
-    }
-    int64_t iterations = columns() ? results / blockColumns : results;
-    if (splitDim >= 0 && iterations < enoughIterations && total >= 4 * partElements) {
-      int64_t wanted = std::min(total / partElements, enoughIterations / std::max<int64_t>(iterations, 1));
-      chunk = (sizes[splitDim] + wanted - 1) / std::max<int64_t>(wanted, 1);
-      // The row form reads whole cache lines; the column form several rows at once.
-      chunk = (chunk + 15) / 16 * 16;
-      parts = (sizes[splitDim] + chunk - 1) / chunk;
-    }
-  }
-  bool columns() const { return !reduced.empty() && !reduced.back(); }
-};
-
 class Reducer {
 public:
   Reducer(KernelBuilder &kernel, ArrayRef<int64_t> axes, const Reduction &reduction)
-      : kernel(kernel), r(reduction), plan(kernel.operandShape(0), axes, kernel.target()), element(kernel.resultElementType(0)),
-        type(computeType(element)) {
+      : kernel(kernel), r(reduction), plan(kernel.operandShape(0), axes, kernel.target()),
+        element(kernel.resultElementType(0)), type(computeType(element)) {
     for (size_t d = 0; d < plan.sizes.size(); ++d)
       if (!plan.reduced[d])
         kept.push_back(plan.sizes[d]);
@@ -122,7 +47,8 @@ public:
   void emit() {
     // Blocks accumulate in the result (or workspace) itself, which must hold the accumulator's type.
     bool gpu = kernel.target() == KernelTarget::Gpu && !plan.reduced.empty() && plan.reduced.back();
-    bool blocks = plan.columns() && kernel.target() == KernelTarget::Host && (plan.parts > 1 || type == signless(element));
+    bool blocks =
+        plan.columns() && kernel.target() == KernelTarget::Host && (plan.parts > 1 || type == signless(element));
     if (gpu)
       emitGroups();
     else if (blocks)
@@ -168,7 +94,9 @@ private:
     Scalar value(b, loc, acc);
     return convert(r.finish ? r.finish(value) : value, element).value();
   }
-  void storeFinal(OpBuilder &b, Location loc, Value acc, Value at) const { storeFlat(kernel, b, loc, finished(b, loc, acc), 0, at); }
+  void storeFinal(OpBuilder &b, Location loc, Value acc, Value at) const {
+    storeFlat(kernel, b, loc, finished(b, loc, acc), 0, at);
+  }
 
   /// Bounds of reduced dimension d in part `part`.
   std::pair<Value, Value> bounds(OpBuilder &b, Location loc, int64_t d, Value part) const {
@@ -188,8 +116,8 @@ private:
   }
 
   /// Folds over the box of reduced dimensions, from the number of `reduced` on.
-  Value foldRows(OpBuilder &b, Location loc, ArrayRef<std::pair<Value, Value>> box, Indices keptIndices, SmallVectorImpl<Value> &reduced,
-                 Value acc) const {
+  Value foldRows(OpBuilder &b, Location loc, ArrayRef<std::pair<Value, Value>> box, Indices keptIndices,
+                 SmallVectorImpl<Value> &reduced, Value acc) const {
     size_t d = reduced.size();
     if (d == box.size())
       return step(b, loc, acc, load(b, loc, interleave(keptIndices, ArrayRef<Value>(reduced))));
@@ -199,14 +127,16 @@ private:
       Value last = kb::sub(b, loc, box[d - 1].second, kb::idx(b, loc, 1));
       next.back() = kb::min(b, loc, kb::add(b, loc, next.back(), kb::idx(b, loc, 1)), last);
       next.push_back(box[d].first);
-      prefetchRow(kernel, b, loc, 0, kb::linearize(b, loc, interleave(keptIndices, next), plan.sizes), plan.sizes.back());
+      prefetchRow(kernel, b, loc, 0, kb::linearize(b, loc, interleave(keptIndices, next), plan.sizes),
+                  plan.sizes.back());
     }
-    return KernelBuilder::fold(b, loc, box[d].first, box[d].second, acc, [&](OpBuilder &b, Location l, Value i, Value acc) {
-      reduced.push_back(i);
-      Value folded = foldRows(b, l, box, keptIndices, reduced, acc);
-      reduced.pop_back();
-      return folded;
-    });
+    return KernelBuilder::fold(b, loc, box[d].first, box[d].second, acc,
+                               [&](OpBuilder &b, Location l, Value i, Value acc) {
+                                 reduced.push_back(i);
+                                 Value folded = foldRows(b, l, box, keptIndices, reduced, acc);
+                                 reduced.pop_back();
+                                 return folded;
+                               });
   }
 
   /// The reduced dimensions' bounds in a part.
@@ -238,13 +168,13 @@ private:
   /// Whether columns are read in 16 bytes of which rows begin at any of them.
   bool across() const {
     int64_t bytes = elementBytes(kernel.operandElementType(0));
-    return kernel.target() == KernelTarget::Gpu && plan.columns() && plan.splitDim >= 0 && kept.back() >= acrossColumns &&
-           (bytes == 2 || bytes == 4) && lanes() <= 8 && kept.back() % lanes();
+    return kernel.target() == KernelTarget::Gpu && plan.columns() && plan.splitDim >= 0 &&
+           kept.back() >= acrossColumns && (bytes == 2 || bytes == 4) && lanes() <= 8 && kept.back() % lanes();
   }
 
-  /// Columns of rows that begin anywhere: every few rows, their classes, begin at the same place inside of 16 bytes. A GPU's thread adds a
-  /// vector of each row of a class, and the next class after it; what that makes of each column its block then adds out of shared memory,
-  /// where the last thread's vectors are but those that the one before needs too.
+  /// Columns of rows that begin anywhere: every few rows, their classes, begin at the same place inside of 16 bytes. A
+  /// GPU's thread adds a vector of each row of a class, and the next class after it; what that makes of each column its
+  /// block then adds out of shared memory, where the last thread's vectors are but those that the one before needs too.
   void emitAcross() {
     int64_t inner = kept.back(), width = lanes(), classes = width / std::gcd(inner, width), threads = 128;
     int64_t blocks = llvm::divideCeil(llvm::divideCeil(inner, width), threads - 1);
@@ -254,13 +184,15 @@ private:
     kernel.cooperative(extents, threads, [&](OpBuilder &b, Location loc, ValueRange at, const GpuBlock &block) {
       Value one = kb::idx(b, loc, 1), vector = kb::idx(b, loc, width), thread = block.thread();
       Value buffer = block.shared({classes * threads * width}, type), zero = kb::idx(b, loc, 0);
-      Value column = kb::mul(b, loc, kb::add(b, loc, kb::mul(b, loc, at.back(), kb::idx(b, loc, threads - 1)), thread), vector);
+      Value column =
+          kb::mul(b, loc, kb::add(b, loc, kb::mul(b, loc, at.back(), kb::idx(b, loc, threads - 1)), thread), vector);
       SmallVector<Value> keptIndices(at.drop_front());
       keptIndices.back() = column;
       auto box = boxOf(b, loc, at[0]);
       auto [low, high] = box.pop_back_val();
       // Threads behind the last column have no rows.
-      Value exists = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, column, kb::idx(b, loc, inner + width - 1));
+      Value exists =
+          arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, column, kb::idx(b, loc, inner + width - 1));
       high = arith::SelectOp::create(b, loc, exists, high, low);
       auto shiftOf = [&](OpBuilder &b, Location l, Value number) {
         return kb::rem(b, l, kb::mul(b, l, number, kb::idx(b, l, inner % width)), vector);
@@ -277,33 +209,38 @@ private:
           reduced.push_back(low);
           SmallVector<Value> indices = interleave(keptIndices, reduced);
           Value row = kb::linearize(b, loc, ArrayRef(indices).drop_back(), ArrayRef(plan.sizes).drop_back());
-          Value before = kb::rem(b, loc, kb::sub(b, loc, kb::add(b, loc, number, count), kb::rem(b, loc, row, count)), count);
-          auto loop = scf::ForOp::create(b, loc, kb::add(b, loc, low, before), high, count, accs, [&](OpBuilder &b, Location l, Value r, ValueRange accs) {
-            Value first = kb::mul(b, l, kb::add(b, l, row, kb::sub(b, l, r, low)), kb::idx(b, l, inner));
-            first = kb::add(b, l, kb::sub(b, l, first, shift), column);
-            // Past the last row's end there are no columns.
-            first = kb::min(b, l, first, kb::idx(b, l, (numElements(plan.sizes) - 1) / width * width));
-            SmallVector<Value> next;
-            for (auto [acc, x] : llvm::zip_equal(accs, loadChunk(kernel, b, l, 0, first, width, nullptr)))
-              next.push_back(step(b, l, acc, convert(Scalar(b, l, x), type).value()));
-            scf::YieldOp::create(b, l, next);
-          });
+          Value before =
+              kb::rem(b, loc, kb::sub(b, loc, kb::add(b, loc, number, count), kb::rem(b, loc, row, count)), count);
+          auto loop = scf::ForOp::create(
+              b, loc, kb::add(b, loc, low, before), high, count, accs,
+              [&](OpBuilder &b, Location l, Value r, ValueRange accs) {
+                Value first = kb::mul(b, l, kb::add(b, l, row, kb::sub(b, l, r, low)), kb::idx(b, l, inner));
+                first = kb::add(b, l, kb::sub(b, l, first, shift), column);
+                // Past the last row's end there are no columns.
+                first = kb::min(b, l, first, kb::idx(b, l, (numElements(plan.sizes) - 1) / width * width));
+                SmallVector<Value> next;
+                for (auto [acc, x] : llvm::zip_equal(accs, loadChunk(kernel, b, l, 0, first, width, nullptr)))
+                  next.push_back(step(b, l, acc, convert(Scalar(b, l, x), type).value()));
+                scf::YieldOp::create(b, l, next);
+              });
           return SmallVector<Value>(loop.getResults());
         });
         kb::storeVectors(b, loc, sums, buffer, placeOf(b, loc, number));
       });
       block.barrier(b, loc);
-      Value mine = both(b, loc, arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, thread, kb::idx(b, loc, threads - 1)),
-                        arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, column, kb::idx(b, loc, inner)));
+      Value mine =
+          both(b, loc, arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, thread, kb::idx(b, loc, threads - 1)),
+               arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, column, kb::idx(b, loc, inner)));
       kb::when(b, loc, mine, [&](OpBuilder &b, Location loc) {
         SmallVector<Value> sums(width, init(b, loc));
-        sums = foldMany(b, loc, {{zero, count}}, sums, [&](OpBuilder &b, Location l, ValueRange number, ValueRange accs) {
-          Value place = kb::add(b, l, placeOf(b, l, number[0]), shiftOf(b, l, number[0]));
-          SmallVector<Value> next;
-          for (auto [k, acc] : llvm::enumerate(accs))
-            next.push_back(combine(b, l, acc, loadWorkspace(b, l, buffer, kb::add(b, l, place, kb::idx(b, l, k)))));
-          return next;
-        });
+        sums =
+            foldMany(b, loc, {{zero, count}}, sums, [&](OpBuilder &b, Location l, ValueRange number, ValueRange accs) {
+              Value place = kb::add(b, l, placeOf(b, l, number[0]), shiftOf(b, l, number[0]));
+              SmallVector<Value> next;
+              for (auto [k, acc] : llvm::enumerate(accs))
+                next.push_back(combine(b, l, acc, loadWorkspace(b, l, buffer, kb::add(b, l, place, kb::idx(b, l, k)))));
+              return next;
+            });
         storeColumns(b, loc, sums, at[0], column, kb::linearize(b, loc, keptIndices, kept));
       });
     });
@@ -318,7 +255,9 @@ private:
     SmallVector<Value> values, inside;
     for (auto [k, sum] : llvm::enumerate(sums)) {
       values.push_back(plan.parts > 1 ? sum : finished(b, loc, sum));
-      inside.push_back(arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, kb::add(b, loc, column, kb::idx(b, loc, k)), kb::idx(b, loc, kept.back())));
+      inside.push_back(arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
+                                             kb::add(b, loc, column, kb::idx(b, loc, k)),
+                                             kb::idx(b, loc, kept.back())));
     }
     if (kept.size() == 1)
       return storeChunk(kernel, b, loc, 0, values, at, inside);
@@ -340,7 +279,9 @@ private:
     for (size_t d = 0; d + 1 < plan.sizes.size(); ++d)
       if (plan.reduced[d])
         outer.push_back(plan.sizes[d]);
-    auto partAndElement = [this](OpBuilder &b, Location loc, Value row) { return kb::delinearize(b, loc, row, {plan.parts, plan.results}); };
+    auto partAndElement = [this](OpBuilder &b, Location loc, Value row) {
+      return kb::delinearize(b, loc, row, {plan.parts, plan.results});
+    };
     auto pieceNumber = [=, this](OpBuilder &b, Location loc, Value row, Value piece) {
       return kb::add(b, loc, kb::mul(b, loc, partAndElement(b, loc, row)[0], kb::idx(b, loc, plan.piecesAPart)), piece);
     };
@@ -362,11 +303,13 @@ private:
     };
     if (!cut && plan.pieces % plan.piecesAPart)
       layout.exists = [=, this](OpBuilder &b, Location loc, Value row, Value piece) -> Value {
-        return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, pieceNumber(b, loc, row, piece), kb::idx(b, loc, plan.pieces));
+        return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, pieceNumber(b, loc, row, piece),
+                                     kb::idx(b, loc, plan.pieces));
       };
     if (cut && inner % plan.chunk)
       layout.length = [=, this](OpBuilder &b, Location loc, Value row, Value) {
-        return kb::min(b, loc, kb::idx(b, loc, plan.chunk), kb::sub(b, loc, kb::idx(b, loc, inner), begin(b, loc, row)));
+        return kb::min(b, loc, kb::idx(b, loc, plan.chunk),
+                       kb::sub(b, loc, kb::idx(b, loc, inner), begin(b, loc, row)));
       };
     emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
       auto term = [&](OpBuilder &b, Location l, const GpuRow::Element &e) {
@@ -377,11 +320,14 @@ private:
       Value acc = row.reduce(b, loc, init(b, loc), term, combined)[0];
       if (plan.parts == 1)
         return row.storeNumber(b, loc, finished(b, loc, acc), 0);
-      row.once(b, loc, [&](OpBuilder &b, Location l) { storeWorkspace(b, l, acc, partials(b, l), partAndElement(b, l, row.index())); });
+      row.once(b, loc, [&](OpBuilder &b, Location l) {
+        storeWorkspace(b, l, acc, partials(b, l), partAndElement(b, l, row.index()));
+      });
     });
   }
 
-  /// Loops over the reduced dimensions from `d` on, the last of them by several at once; `row` gets groups of index lists.
+  /// Loops over the reduced dimensions from `d` on, the last of them by several at once; `row` gets groups of index
+  /// lists.
   void overRows(OpBuilder &b, Location loc, ArrayRef<int64_t> dims, SmallVectorImpl<Value> &indices, Value part,
                 function_ref<void(OpBuilder &, Location, ArrayRef<SmallVector<Value>>)> rows) {
     if (dims.empty())
@@ -412,7 +358,7 @@ private:
 
   void emitColumns() {
     int64_t inner = kept.back(), outer = plan.results / std::max<int64_t>(inner, 1);
-    int64_t blocks = (inner + blockColumns - 1) / blockColumns;
+    int64_t blocks = (inner + ReducePlan::blockColumns - 1) / ReducePlan::blockColumns;
     SmallVector<int64_t> outerShape(ArrayRef(kept).drop_back()), reducedDims;
     for (size_t d = 0; d < plan.sizes.size(); ++d)
       if (plan.reduced[d])
@@ -420,8 +366,8 @@ private:
     kernel.parallel({plan.parts * outer * blocks}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
       SmallVector<Value> at = kb::delinearize(b, loc, ivs[0], {plan.parts, outer, blocks});
       SmallVector<Value> outerIndices = kb::delinearize(b, loc, at[1], outerShape);
-      Value lo = kb::mul(b, loc, at[2], kb::idx(b, loc, blockColumns));
-      Value hi = kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, blockColumns)), kb::idx(b, loc, inner));
+      Value lo = kb::mul(b, loc, at[2], kb::idx(b, loc, ReducePlan::blockColumns));
+      Value hi = kb::min(b, loc, kb::add(b, loc, lo, kb::idx(b, loc, ReducePlan::blockColumns)), kb::idx(b, loc, inner));
       Value base = kb::mul(b, loc, at[1], kb::idx(b, loc, inner));
       Value buffer = plan.parts > 1 ? flatten(b, loc, partials(b, loc)) : flatten(b, loc, kernel.resultBuffer(0));
       if (plan.parts > 1)

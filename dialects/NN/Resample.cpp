@@ -74,8 +74,8 @@ int64_t ResampleOp::getFlops() { return 2 * terms(*this) * tensorType(getResult(
 int64_t ResampleOp::getMemoryBytes() { return defaultMemoryBytes(*this); }
 CostClass ResampleOp::getCostClass() { return CostClass::Gather; }
 
-/// One term of a result's sum: the product of the weights at `t` of the tables with the element of x at their positions, which `load`
-/// reads.
+/// One term of a result's sum: the product of the weights at `t` of the tables with the element of x at their
+/// positions, which `load` reads.
 static Value term(ResampleOp op, KernelBuilder &kernel, OpBuilder &b, Location loc, ValueRange at, ValueRange t,
                   function_ref<Value(OpBuilder &, Location, ValueRange)> load) {
   Type sumType = computeType(kernel.resultElementType(0));
@@ -96,9 +96,11 @@ static SmallVector<int64_t> tableWidths(ResampleOp op) {
   return llvm::map_to_vector(op.getPositions(), [](Value table) { return shapeOf(table)[1]; });
 }
 
-/// For a GPU: the planes behind the first axis, whose rows a block has copied into shared memory. False where the shapes are not for it.
+/// For a GPU: the planes behind the first axis, whose rows a block has copied into shared memory. False where the
+/// shapes are not for it.
 static bool emitGpuResample(ResampleOp op, KernelBuilder &kernel) {
-  if (!op.getReach() || op.getAxes().empty() || !numElements(kernel.operandShape(0)) || !numElements(kernel.resultShape(0)))
+  if (!op.getReach() || op.getAxes().empty() || !numElements(kernel.operandShape(0)) ||
+      !numElements(kernel.resultShape(0)))
     return false;
   size_t which = llvm::min_element(op.getAxes()) - op.getAxes().begin();
   int64_t axis = op.getAxes()[which], below = (*op.getReach())[2 * which], above = (*op.getReach())[2 * which + 1];
@@ -107,7 +109,9 @@ static bool emitGpuResample(ResampleOp op, KernelBuilder &kernel) {
   auto scaled = [&](OpBuilder &b, Location loc, Value row) {
     return kb::div(b, loc, kb::mul(b, loc, row, kb::idx(b, loc, rowsIn)), kb::idx(b, loc, rowsOut));
   };
-  auto most = [&](int64_t rows) { return static_cast<int64_t>(llvm::divideCeil((rows - 1) * rowsIn, rowsOut)) + below + above + 1; };
+  auto most = [&](int64_t rows) {
+    return static_cast<int64_t>(llvm::divideCeil((rows - 1) * rowsIn, rowsOut)) + below + above + 1;
+  };
   auto range = [&](OpBuilder &b, Location loc, Value first, Value end) -> std::pair<Value, Value> {
     Value last = kb::sub(b, loc, end, kb::idx(b, loc, 1));
     return {kb::sub(b, loc, scaled(b, loc, first), kb::idx(b, loc, below)),
@@ -116,15 +120,17 @@ static bool emitGpuResample(ResampleOp op, KernelBuilder &kernel) {
   Type type = kernel.resultElementType(0);
   SmallVector<int64_t> widths = tableWidths(op);
   int64_t halo = llvm::divideCeil((below + above) * rowsOut, rowsIn);
-  return emitGpuPlanes(kernel, in, out, {most, range, halo}, [&](OpBuilder &b, Location loc, PlaneLoad load, Value, ValueRange at) {
-    SmallVector<Value> ivs(axis); // of the plane; the tables do not depend on it
-    llvm::append_range(ivs, at);
-    auto inPlane = [&](OpBuilder &b, Location l, ValueRange from) { return load(b, l, from.drop_front(axis)); };
-    Value sum = sumBox(b, loc, fullBounds(b, loc, widths), {computeType(type)}, [&](OpBuilder &b, Location l, ValueRange t) {
-      return SmallVector<Value>{term(op, kernel, b, l, ivs, t, inPlane)};
-    })[0];
-    return convertTo(b, loc, sum, type);
-  });
+  return emitGpuPlanes(
+      kernel, in, out, {most, range, halo}, [&](OpBuilder &b, Location loc, PlaneLoad load, Value, ValueRange at) {
+        SmallVector<Value> ivs(axis); // of the plane; the tables do not depend on it
+        llvm::append_range(ivs, at);
+        auto inPlane = [&](OpBuilder &b, Location l, ValueRange from) { return load(b, l, from.drop_front(axis)); };
+        Value sum = sumBox(b, loc, fullBounds(b, loc, widths), {computeType(type)},
+                           [&](OpBuilder &b, Location l, ValueRange t) {
+                             return SmallVector<Value>{term(op, kernel, b, l, ivs, t, inPlane)};
+                           })[0];
+        return convertTo(b, loc, sum, type);
+      });
 }
 
 void ResampleOp::emitKernel(KernelBuilder &kernel) {
@@ -133,27 +139,30 @@ void ResampleOp::emitKernel(KernelBuilder &kernel) {
   Type type = kernel.resultElementType(0);
   SmallVector<int64_t> widths = tableWidths(*this);
   auto load = [&](OpBuilder &b, Location l, ValueRange at) { return kernel.load(b, l, 0, at); };
-  // A few terms are written out for a GPU: neighbouring elements of the result become one thread's (WidenGpuNests), each with what it
-  // reads.
+  // A few terms are written out for a GPU: neighbouring elements of the result become one thread's (WidenGpuNests),
+  // each with what it reads.
   constexpr int64_t few = 8;
   bool writtenOut = kernel.target() == KernelTarget::Gpu && numElements(widths) <= few;
   kernel.parallel(kernel.resultShape(0), [&](OpBuilder &b, Location loc, ValueRange ivs) {
     Value sum;
     for (int64_t number = 0; writtenOut && number < numElements(widths); ++number) {
-      SmallVector<Value> t = llvm::map_to_vector(unflatten(number, widths), [&](int64_t i) { return kb::idx(b, loc, i); });
+      SmallVector<Value> t =
+          llvm::map_to_vector(unflatten(number, widths), [&](int64_t i) { return kb::idx(b, loc, i); });
       Value x = term(*this, kernel, b, loc, ivs, t, load);
       sum = sum ? KernelBuilder::addReassoc(b, loc, sum, x) : x;
     }
     if (!sum)
-      sum = sumBox(b, loc, fullBounds(b, loc, widths), {computeType(type)}, [&](OpBuilder &b, Location l, ValueRange t) {
-        return SmallVector<Value>{term(*this, kernel, b, l, ivs, t, load)};
-      })[0];
+      sum =
+          sumBox(b, loc, fullBounds(b, loc, widths), {computeType(type)}, [&](OpBuilder &b, Location l, ValueRange t) {
+            return SmallVector<Value>{term(*this, kernel, b, l, ivs, t, load)};
+          })[0];
     kernel.store(b, loc, convertTo(b, loc, sum, type), 0, ivs);
   });
 }
 
 /// The tables of the adjoint along an axis of `size` elements: for each of them, the outputs that it is part of.
-static std::pair<DenseElementsAttr, DenseElementsAttr> transposed(DenseElementsAttr positions, DenseElementsAttr weights, int64_t size) {
+static std::pair<DenseElementsAttr, DenseElementsAttr> transposed(DenseElementsAttr positions,
+                                                                  DenseElementsAttr weights, int64_t size) {
   int64_t outputs = positions.getType().getDimSize(0), width = positions.getType().getDimSize(1);
   SmallVector<SmallVector<std::pair<int64_t, APFloat>>> uses(size);
   auto position = positions.value_begin<APInt>();
@@ -165,8 +174,8 @@ static std::pair<DenseElementsAttr, DenseElementsAttr> transposed(DenseElementsA
   size_t widest = 1;
   for (auto &list : uses)
     widest = std::max(widest, list.size());
-  // What fills a list up to the widest reads an output nearby, as the others of the list do: the last of them, or the one that its element
-  // is scaled to.
+  // What fills a list up to the widest reads an output nearby, as the others of the list do: the last of them, or the
+  // one that its element is scaled to.
   SmallVector<int32_t> newPositions;
   SmallVector<APFloat> newWeights;
   APFloat zero(cast<FloatType>(weights.getElementType()).getFloatSemantics(), 0);
@@ -177,8 +186,10 @@ static std::pair<DenseElementsAttr, DenseElementsAttr> transposed(DenseElementsA
       newWeights.push_back(t < list.size() ? list[t].second : zero);
     }
   auto shape = {size, static_cast<int64_t>(widest)};
-  return {DenseElementsAttr::get(RankedTensorType::get(shape, IntegerType::get(weights.getContext(), 32)), ArrayRef<int32_t>(newPositions)),
-          DenseElementsAttr::get(RankedTensorType::get(shape, weights.getElementType()), ArrayRef<APFloat>(newWeights))};
+  return {
+      DenseElementsAttr::get(RankedTensorType::get(shape, IntegerType::get(weights.getContext(), 32)),
+                             ArrayRef<int32_t>(newPositions)),
+      DenseElementsAttr::get(RankedTensorType::get(shape, weights.getElementType()), ArrayRef<APFloat>(newWeights))};
 }
 
 void ResampleOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<bool> needed, MutableArrayRef<Value> out) {
@@ -198,7 +209,8 @@ void ResampleOp::buildGradient(OpBuilder &b, ArrayRef<Value> grads, ArrayRef<boo
     weights.push_back(ConstantOp::create(b, getLoc(), newWeights));
     reach.append({below, above});
   }
-  out[0] = ResampleOp::create(b, getLoc(), grads[0], positions, weights, b.getDenseI64ArrayAttr(getAxes()), b.getDenseI64ArrayAttr(reach));
+  out[0] = ResampleOp::create(b, getLoc(), grads[0], positions, weights, b.getDenseI64ArrayAttr(getAxes()),
+                              b.getDenseI64ArrayAttr(reach));
 }
 
 } // namespace gmc::nn

@@ -30,7 +30,8 @@ double sourceCoordinate(const Rule &rule, int64_t o, int64_t in, int64_t out, do
   if (rule.coordinates == "tf_half_pixel_for_nn")
     return (o + 0.5) / scale;
   if (rule.coordinates == "align_corners")
-    return out == 1 ? 0 : o * (in - 1) / (scale * in - 1); // with the unrounded size, as the standard's reference has it
+    return out == 1 ? 0
+                    : o * (in - 1) / (scale * in - 1); // with the unrounded size, as the standard's reference has it
   if (rule.coordinates == "pytorch_half_pixel" && out == 1)
     return 0;
   double x = (o + 0.5) / scale - 0.5;
@@ -115,7 +116,8 @@ static ImportNode::Results resize(ImportNode &n, const Rule &rule, ArrayRef<int6
       values.push_back(n.b.getFloatAttr(element, weight));
     changed.push_back(axis);
     auto shape = {size, table.width};
-    auto at = DenseElementsAttr::get(RankedTensorType::get(shape, n.b.getI32Type()), ArrayRef<int32_t>(table.positions));
+    auto at =
+        DenseElementsAttr::get(RankedTensorType::get(shape, n.b.getI32Type()), ArrayRef<int32_t>(table.positions));
     auto [below, above] = reachOf(at, in[axis]);
     reach.append({below, above});
     positions.push_back(n.constant(at));

@@ -7,8 +7,8 @@
 
 namespace gmc {
 
-/// One scalar of float, integer or i1 type. Operators emit the op they name; a C++ number becomes a constant of the other
-/// operand's type. Integer division truncates, comparisons of floats are ordered (false with a NaN) except `!=`.
+/// One scalar of float, integer or i1 type. Operators emit the op they name; a C++ number becomes a constant of the
+/// other operand's type. Integer division truncates, comparisons of floats are ordered (false with a NaN) except `!=`.
 class Scalar {
 public:
   Scalar(mlir::OpBuilder &b, mlir::Location loc, mlir::Value v) : b(&b), loc(loc), v(v) {}

@@ -19,7 +19,9 @@ static constexpr int64_t indicesAtOnce = 2;
 void emitScatterRows(KernelBuilder &kernel, int64_t rows, int64_t features,
                      function_ref<SmallVector<Value>(OpBuilder &, Location, Value, int64_t)> indices) {
   Type element = bufferElement(kernel.resultElementType(0)), type = computeType(element);
-  int64_t lanes = std::gcd(features, std::max<int64_t>(16 / std::min(kernel.operandBytes(0), kernel.resultBytes(0)), 1)), vectors = features / lanes;
+  int64_t lanes =
+              std::gcd(features, std::max<int64_t>(16 / std::min(kernel.operandBytes(0), kernel.resultBytes(0)), 1)),
+          vectors = features / lanes;
   int64_t together = rows % indicesAtOnce ? 1 : indicesAtOnce;
   int64_t threads = std::min(mostThreads, static_cast<int64_t>(llvm::alignTo(vectors, GpuBlock::warpSize)));
   kernel.cooperative(
@@ -34,7 +36,8 @@ void emitScatterRows(KernelBuilder &kernel, int64_t rows, int64_t features,
           SmallVector<Value> hits;
           for (auto [k, index] : llvm::enumerate(indices(b, l, row, together))) {
             Value hit = arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, index, mine);
-            Value before = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, kb::add(b, l, row, kb::idx(b, l, k)), end);
+            Value before =
+                arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, kb::add(b, l, row, kb::idx(b, l, k)), end);
             hits.push_back(arith::ExtUIOp::create(b, l, i32, arith::AndIOp::create(b, l, hit, before)));
           }
           return hits;
@@ -71,7 +74,8 @@ void emitScatterRows(KernelBuilder &kernel, int64_t rows, int64_t features,
         // Which of the next rows have the index; mostly none.
         auto nextRows = [&](OpBuilder &b, Location l, Value base, ValueRange sums) -> SmallVector<Value> {
           Value row = kb::add(b, l, base, firstOfThread);
-          Value last = kb::idx(b, l, rows - together), exists = arith::CmpIOp::create(b, l, arith::CmpIPredicate::sle, row, last);
+          Value last = kb::idx(b, l, rows - together),
+                exists = arith::CmpIOp::create(b, l, arith::CmpIPredicate::sle, row, last);
           SmallVector<Value> found = same(b, l, kb::min(b, l, row, last), count);
           Value hit = none;
           for (Value &each : found) {

@@ -25,7 +25,8 @@ void registerSoftmaxOps(NNDialect *dialect) {
       >();
 }
 
-//===- Kernels: one iteration per row, loops along the axis; on a GPU a group of threads where rows are contiguous -===//
+//===- Kernels: one iteration per row, loops along the axis; on a GPU a group of threads where rows are contiguous
+//-===//
 
 namespace {
 /// A row along `axis` inside a kernel: element access and the loops over it.
@@ -38,7 +39,8 @@ struct AxisRow {
   using Term = function_ref<Scalar(OpBuilder &, Location, RowAt)>;
 
   Scalar load(OpBuilder &b, Location loc, unsigned operand, RowAt i) const {
-    return gpu ? gpu->load(b, loc, operand, *i.element, type) : loadAlong(kernel, b, loc, operand, others, axis, i.index, type);
+    return gpu ? gpu->load(b, loc, operand, *i.element, type)
+               : loadAlong(kernel, b, loc, operand, others, axis, i.index, type);
   }
   Value sum(OpBuilder &b, Location loc, Term term) const {
     if (gpu)
@@ -85,7 +87,9 @@ static void emitRows(KernelBuilder &kernel, int64_t axis, ArrayRef<unsigned> ope
   if (kernel.target() == KernelTarget::Gpu && numElements(ArrayRef(shape).drop_front(axis)) == 1) {
     RowLayout layout{rows, size, rows * size, accessedBytes(kernel, operands, {0})};
     return emitGpuRows(kernel, layout, [&](OpBuilder &b, Location loc, GpuRow &row) {
-      body(b, loc, AxisRow{kernel, kb::delinearize(b, loc, row.index(), shape), axis, size, element, computeType(element), &row});
+      body(b, loc,
+           AxisRow{kernel, kb::delinearize(b, loc, row.index(), shape), axis, size, element, computeType(element),
+                   &row});
     });
   }
   emitIterations(kernel, axis, body);
@@ -96,8 +100,8 @@ static constexpr int64_t waitingBytes = 16 << 10;
 
 void SoftmaxOp::emitKernel(KernelBuilder &kernel) {
   emitRows(kernel, getAxis(), {0}, [&](OpBuilder &b, Location loc, const AxisRow &row) {
-    // The exponentials wait for their sum, each computed once: near the processor where they fit, else in the result where it holds them
-    // unrounded.
+    // The exponentials wait for their sum, each computed once: near the processor where they fit, else in the result
+    // where it holds them unrounded.
     bool near = row.size * elementBytes(row.type) <= waitingBytes;
     if (kernel.target() == KernelTarget::Host && (near || (kernel.resultBuffer(0) && row.type == row.element))) {
       Value waiting = near ? localBuffer(b, loc, {row.size}, row.type) : kernel.resultBuffer(0);

@@ -1,9 +1,9 @@
 //===- TransposeKernel.cpp - loops of a transposition ------------------------------------------------------===//
 //
-// Neighbouring dimensions that stay neighbours are one. Where the operand's last dimension stays last, rows are copied. Where it
-// does not, a host iteration moves a block by square tiles of vectors: whole cache lines are read and whole cache lines are
-// written, and between the two the elements change places in registers. A block of GPU threads moves a tile through shared memory,
-// whose rows are padded so that both its rows and its columns lie in different banks.
+// Neighbouring dimensions that stay neighbours are one. Where the operand's last dimension stays last, rows are copied.
+// Where it does not, a host iteration moves a block by square tiles of vectors: whole cache lines are read and whole
+// cache lines are written, and between the two the elements change places in registers. A block of GPU threads moves a
+// tile through shared memory, whose rows are padded so that both its rows and its columns lie in different banks.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -139,13 +139,15 @@ private:
         return kb::add(b, l, at, kb::mul(b, l, row, kb::idx(b, l, targetStrides[fast])));
       };
       Value step = kb::idx(b, loc, tileSize);
-      auto tiles = [&](OpBuilder &b, Location l, Value lo, Value hi, function_ref<void(OpBuilder &, Location, Value)> body) {
+      auto tiles = [&](OpBuilder &b, Location l, Value lo, Value hi,
+                       function_ref<void(OpBuilder &, Location, Value)> body) {
         scf::ForOp::create(b, l, lo, hi, step, ValueRange{}, [&](OpBuilder &b, Location l, Value i, ValueRange) {
           body(b, l, i);
           scf::YieldOp::create(b, l);
         });
       };
-      // Through the caches, whole rows of the block are written one after the other. Past them, what is read is better in sequence.
+      // Through the caches, whole rows of the block are written one after the other. Past them, what is read is better
+      // in sequence.
       bool alongRows = !kernel.streams(0) || vector.getElementTypeBitWidth() < 32;
       auto [outerLo, outerHi, outerEnd] = alongRows ? rows : columns;
       auto [innerLo, innerHi, innerEnd] = alongRows ? columns : rows;
@@ -166,7 +168,8 @@ private:
       auto single = [&](std::pair<Value, Value> rowRange, std::pair<Value, Value> columnRange) {
         KernelBuilder::loop(b, loc, rowRange.first, rowRange.second, [&](OpBuilder &b, Location l, Value row) {
           KernelBuilder::loop(b, l, columnRange.first, columnRange.second, [&](OpBuilder &b, Location l, Value column) {
-            storeWorkspace(b, l, loadWorkspace(b, l, from, {sourceAt(b, l, row, column)}), to, {targetAt(b, l, row, column)});
+            storeWorkspace(b, l, loadWorkspace(b, l, from, {sourceAt(b, l, row, column)}), to,
+                           {targetAt(b, l, row, column)});
           });
         });
       };
@@ -180,61 +183,67 @@ private:
     extents[fast] = llvm::divideCeil(m.shape[fast], blockSize);
     extents[rank - 1] = llvm::divideCeil(m.shape[rank - 1], blockSize);
     int64_t bytes = elementBytes(element), lanes = std::max<int64_t>(16 / bytes, 1);
-    kernel.cooperative({numElements(extents)}, gpuThreads, [&](OpBuilder &b, Location loc, ValueRange linear, const GpuBlock &block) {
-      SmallVector<Value> outer = kb::delinearize(b, loc, linear[0], extents);
-      Value row = kb::mul(b, loc, outer[fast], kb::idx(b, loc, blockSize));
-      Value column = kb::mul(b, loc, outer[rank - 1], kb::idx(b, loc, blockSize));
-      outer[fast] = row;
-      outer[rank - 1] = column;
-      Value source = offset(b, loc, outer, sourceStrides), target = offset(b, loc, outer, targetStrides);
-      Value tile = block.shared({blockSize, blockSize + std::max<int64_t>(4 / bytes, 1)}, element); // [column][row] of the result
-      // Vectors along the dimension `along`, the lines of the tile along `across`, each `stride` elements behind the one before: what lies
-      // inside of both. Lines that begin inside of a vector have vectors at whose ends elements are not theirs; `inside` says which are.
-      using Body = function_ref<void(OpBuilder &, Location, Value, Value, Value, ArrayRef<Value>)>;
-      auto lines = [&](int64_t along, int64_t across, Value begin, int64_t stride, Body body) {
-        bool aligned = m.shape[along] % lanes == 0;
-        int64_t vectors = blockSize / lanes + !aligned;
-        auto left = [&](OpBuilder &b, Location l, int64_t d) {
-          return kb::sub(b, l, kb::idx(b, l, m.shape[d]), d == fast ? row : column);
-        };
-        block.strided(b, loc, blockSize * vectors, [&](OpBuilder &b, Location l, Value i) {
-          SmallVector<Value> at = kb::delinearize(b, l, i, {blockSize, vectors});
-          Value position = kb::add(b, l, begin, kb::mul(b, l, at[0], kb::idx(b, l, stride)));
-          Value first = kb::mul(b, l, at[1], kb::idx(b, l, lanes)), end = left(b, l, along);
-          if (!aligned) {
-            first = kb::sub(b, l, first, b.createOrFold<arith::RemUIOp>(l, position, kb::idx(b, l, lanes)));
-            end = kb::min(b, l, end, kb::idx(b, l, blockSize));
-          }
-          Value some = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, first, end);
-          Value exists = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, at[0], left(b, l, across));
-          kb::when(b, l, arith::AndIOp::create(b, l, exists, some), [&](OpBuilder &b, Location l) {
-            SmallVector<Value> inside;
-            for (int64_t k = 0; k < lanes && !aligned; ++k)
-              inside.push_back(kb::inRange(b, l, kb::add(b, l, first, kb::idx(b, l, k)), kb::idx(b, l, 0), end));
-            body(b, l, at[0], first, kb::add(b, l, position, first), inside);
-          });
-        });
-      };
-      lines(fast, rank - 1, source, sourceStrides[rank - 1], [&](OpBuilder &b, Location l, Value c, Value r, Value at, ArrayRef<Value> inside) {
-        for (auto [k, value] : llvm::enumerate(loadChunk(kernel, b, l, 0, at, lanes, /*present=*/nullptr))) {
-          auto put = [&, k = k, value = value](OpBuilder &b, Location l) {
-            storeWorkspace(b, l, value, tile, {c, kb::add(b, l, r, kb::idx(b, l, k))});
+    kernel.cooperative(
+        {numElements(extents)}, gpuThreads, [&](OpBuilder &b, Location loc, ValueRange linear, const GpuBlock &block) {
+          SmallVector<Value> outer = kb::delinearize(b, loc, linear[0], extents);
+          Value row = kb::mul(b, loc, outer[fast], kb::idx(b, loc, blockSize));
+          Value column = kb::mul(b, loc, outer[rank - 1], kb::idx(b, loc, blockSize));
+          outer[fast] = row;
+          outer[rank - 1] = column;
+          Value source = offset(b, loc, outer, sourceStrides), target = offset(b, loc, outer, targetStrides);
+          Value tile = block.shared({blockSize, blockSize + std::max<int64_t>(4 / bytes, 1)},
+                                    element); // [column][row] of the result
+          // Vectors along the dimension `along`, the lines of the tile along `across`, each `stride` elements behind
+          // the one before: what lies inside of both. Lines that begin inside of a vector have vectors at whose ends
+          // elements are not theirs; `inside` says which are.
+          using Body = function_ref<void(OpBuilder &, Location, Value, Value, Value, ArrayRef<Value>)>;
+          auto lines = [&](int64_t along, int64_t across, Value begin, int64_t stride, Body body) {
+            bool aligned = m.shape[along] % lanes == 0;
+            int64_t vectors = blockSize / lanes + !aligned;
+            auto left = [&](OpBuilder &b, Location l, int64_t d) {
+              return kb::sub(b, l, kb::idx(b, l, m.shape[d]), d == fast ? row : column);
+            };
+            block.strided(b, loc, blockSize * vectors, [&](OpBuilder &b, Location l, Value i) {
+              SmallVector<Value> at = kb::delinearize(b, l, i, {blockSize, vectors});
+              Value position = kb::add(b, l, begin, kb::mul(b, l, at[0], kb::idx(b, l, stride)));
+              Value first = kb::mul(b, l, at[1], kb::idx(b, l, lanes)), end = left(b, l, along);
+              if (!aligned) {
+                first = kb::sub(b, l, first, b.createOrFold<arith::RemUIOp>(l, position, kb::idx(b, l, lanes)));
+                end = kb::min(b, l, end, kb::idx(b, l, blockSize));
+              }
+              Value some = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, first, end);
+              Value exists = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, at[0], left(b, l, across));
+              kb::when(b, l, arith::AndIOp::create(b, l, exists, some), [&](OpBuilder &b, Location l) {
+                SmallVector<Value> inside;
+                for (int64_t k = 0; k < lanes && !aligned; ++k)
+                  inside.push_back(kb::inRange(b, l, kb::add(b, l, first, kb::idx(b, l, k)), kb::idx(b, l, 0), end));
+                body(b, l, at[0], first, kb::add(b, l, position, first), inside);
+              });
+            });
           };
-          inside.empty() ? put(b, l) : kb::when(b, l, inside[k], put);
-        }
-      });
-      block.barrier(b, loc);
-      lines(rank - 1, fast, target, targetStrides[fast], [&](OpBuilder &b, Location l, Value r, Value c, Value at, ArrayRef<Value> inside) {
-        SmallVector<Value> values;
-        for (int64_t k = 0; k < lanes; ++k) {
-          Value from = kb::add(b, l, c, kb::idx(b, l, k));
-          if (!inside.empty())
-            from = arith::SelectOp::create(b, l, inside[k], from, kb::idx(b, l, 0));
-          values.push_back(loadWorkspace(b, l, tile, {from, r}));
-        }
-        inside.empty() ? kernel.storeNeighbours(b, l, values, 0, at) : storeChunk(kernel, b, l, 0, values, at, inside);
-      });
-    });
+          lines(fast, rank - 1, source, sourceStrides[rank - 1],
+                [&](OpBuilder &b, Location l, Value c, Value r, Value at, ArrayRef<Value> inside) {
+                  for (auto [k, value] : llvm::enumerate(loadChunk(kernel, b, l, 0, at, lanes, /*present=*/nullptr))) {
+                    auto put = [&, k = k, value = value](OpBuilder &b, Location l) {
+                      storeWorkspace(b, l, value, tile, {c, kb::add(b, l, r, kb::idx(b, l, k))});
+                    };
+                    inside.empty() ? put(b, l) : kb::when(b, l, inside[k], put);
+                  }
+                });
+          block.barrier(b, loc);
+          lines(rank - 1, fast, target, targetStrides[fast],
+                [&](OpBuilder &b, Location l, Value r, Value c, Value at, ArrayRef<Value> inside) {
+                  SmallVector<Value> values;
+                  for (int64_t k = 0; k < lanes; ++k) {
+                    Value from = kb::add(b, l, c, kb::idx(b, l, k));
+                    if (!inside.empty())
+                      from = arith::SelectOp::create(b, l, inside[k], from, kb::idx(b, l, 0));
+                    values.push_back(loadWorkspace(b, l, tile, {from, r}));
+                  }
+                  inside.empty() ? kernel.storeNeighbours(b, l, values, 0, at)
+                                 : storeChunk(kernel, b, l, 0, values, at, inside);
+                });
+        });
   }
 
   KernelBuilder &kernel;

@@ -46,7 +46,8 @@ FailureOr<OwnedWindow> importWindow(ImportNode &n, ArrayRef<int64_t> spatial, Ar
   for (ArrayRef<int64_t> values : {ArrayRef(w.kernel), ArrayRef(w.strides), ArrayRef(w.dilations), ArrayRef(w.pads)})
     for (int64_t value : values)
       if (value > largest || value < -largest)
-        return n.error("kernel_shape, strides, dilations or pads hold " + Twine(value) + ", which no tensor has room for");
+        return n.error("kernel_shape, strides, dilations or pads hold " + Twine(value) +
+                       ", which no tensor has room for");
 
   std::string autoPad = n.stringAttr("auto_pad", "NOTSET");
   if (autoPad == "NOTSET" || autoPad.empty())

@@ -23,9 +23,11 @@ struct Lifetimes {
 
   llvm::SmallVector<LaunchOp> launches;
   llvm::MapVector<mlir::Operation *, Range> loops;  ///< plan.loop -> its launches
-  llvm::MapVector<mlir::Operation *, Range> live;   ///< plan.buffer of the program -> launches during which it holds its value
+  llvm::MapVector<mlir::Operation *, Range>
+      live; ///< plan.buffer of the program -> launches during which it holds its value
   llvm::SmallVector<BufferOp> residents;            ///< of the arena: live all the time
-  llvm::SmallPtrSet<mlir::Operation *, 8> carried;  ///< buffers of the program that survive from one micro-step to the next
+  llvm::SmallPtrSet<mlir::Operation *, 8>
+      carried; ///< buffers of the program that survive from one micro-step to the next
 };
 
 } // namespace gmc::plan

@@ -47,7 +47,8 @@ struct Placed {
 /// Reports two of `buffers` that are live at the same time and share an address.
 LogicalResult verifyDisjoint(SmallVector<Placed> buffers) {
   llvm::sort(buffers, [](const Placed &a, const Placed &b) {
-    return std::pair(a.range.first, BufferOp(a.buffer).getOffset()) < std::pair(b.range.first, BufferOp(b.buffer).getOffset());
+    return std::pair(a.range.first, BufferOp(a.buffer).getOffset()) <
+           std::pair(b.range.first, BufferOp(b.buffer).getOffset());
   });
   // The live ones by offset are disjoint, so a new one is compared with its neighbours only.
   std::map<int64_t, const Placed *> live;
@@ -251,7 +252,8 @@ LogicalResult LaunchOp::verify() {
   for (auto [i, operand] : llvm::enumerate(getOperands()))
     if (!operand.getDefiningOp<ViewOp>())
       return emitOpError("operand #") << i << " is not a plan.view";
-  // A written view meets another one only where an operand and the result in its place are the same bytes from the start.
+  // A written view meets another one only where an operand and the result in its place are the same bytes from the
+  // start.
   SmallVector<Value> views(getOperands());
   size_t reads = getIns().size(), outs = reads + getOuts().size();
   for (size_t i = reads; i < views.size(); ++i)
@@ -263,7 +265,8 @@ LogicalResult LaunchOp::verify() {
       if (a >= bEnd || b >= aEnd)
         continue;
       InFlightDiagnostic error = emitOpError(i < outs ? "writes" : "has scratch in")
-                                 << " bytes [" << std::max(a, b) << ", " << std::min(aEnd, bEnd) << ") of the arena that are also "
+                                 << " bytes [" << std::max(a, b) << ", " << std::min(aEnd, bEnd)
+                                 << ") of the arena that are also "
                                  << (j < reads  ? "an operand's, from another start"
                                      : j < outs ? "another result's"
                                                 : "other scratch's");
@@ -298,8 +301,8 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
         return fail("the kernel's " + what + " " + Twine(i) + " is not a tensor");
       if (bufferType(type) != views[i].getType()) {
         std::string text;
-        llvm::raw_string_ostream(text) << what << " " << i << " is a " << views[i].getType() << ", the kernel's lies in a "
-                                       << bufferType(type);
+        llvm::raw_string_ostream(text) << what << " " << i << " is a " << views[i].getType()
+                                       << ", the kernel's lies in a " << bufferType(type);
         return fail(text);
       }
     }

@@ -15,9 +15,10 @@ struct GradientSeed {
   mlir::Value of, cotangent;
 };
 
-/// Emits, at the insertion point of `b`, d(sum_k <seed_k.of, seed_k.cotangent>) / d(wanted_i) for every wanted value, by
-/// reverse accumulation (Linnainmaa 1970; Griewank and Walther, Evaluating Derivatives, chapter 3). Everything lies in one
-/// block, the insertion point after every seed. Only ops on a path from a wanted value to a seed are differentiated.
+/// Emits, at the insertion point of `b`, d(sum_k <seed_k.of, seed_k.cotangent>) / d(wanted_i) for every wanted value,
+/// by reverse accumulation (Linnainmaa 1970; Griewank and Walther, Evaluating Derivatives, chapter 3). Everything lies
+/// in one block, the insertion point after every seed. Only ops on a path from a wanted value to a seed are
+/// differentiated.
 ///
 /// The association of gradient sums is fixed: contributions to one value are added in the order in which they appear,
 /// left to right: first its seed, then its uses in reverse program order, operands of one use from first to last.

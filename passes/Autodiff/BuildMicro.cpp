@@ -21,7 +21,9 @@ static Value innerProduct(OpBuilder &b, Value x, Value y) {
   Location loc = x.getLoc();
   Value product = nn::MulOp::create(b, loc, x, y);
   SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(0, nn::shapeOf(x).size()));
-  Value sum = axes.empty() ? product : Value(nn::ReduceSumOp::create(b, loc, product, b.getDenseI64ArrayAttr(axes), b.getBoolAttr(false)));
+  Value sum = axes.empty()
+                  ? product
+                  : Value(nn::ReduceSumOp::create(b, loc, product, b.getDenseI64ArrayAttr(axes), b.getBoolAttr(false)));
   return nn::ReshapeOp::create(b, loc, sum, b.getDenseI64ArrayAttr({1}));
 }
 

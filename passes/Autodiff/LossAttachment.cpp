@@ -33,8 +33,8 @@ static Value behindViews(Value v) {
   return v;
 }
 
-/// valid_samples counts samples; a loss over `rows` rows, several per sample, wants rows. Null when the rows of a sample
-/// are not a whole number.
+/// valid_samples counts samples; a loss over `rows` rows, several per sample, wants rows. Null when the rows of a
+/// sample are not a whole number.
 static Value validRows(OpBuilder &b, Location loc, Value validSamples, int64_t rows, int64_t batch) {
   if (rows == batch)
     return validSamples;
@@ -102,8 +102,9 @@ static AttachedLoss takeApart(OpBuilder &b, Value output, Value validSamples, in
   }
   loss.sum = asSum(b, loc, output);
   loss.count = nn::splat(b, loc, nn::tensorType(loss.sum), 1.0);
-  notes.notes.push_back("output '" + notes.lossOutput +
-                        "' is not a mean that can be taken apart into sum and count: it is averaged over micro-batches");
+  notes.notes.push_back(
+      "output '" + notes.lossOutput +
+      "' is not a mean that can be taken apart into sum and count: it is averaged over micro-batches");
   return loss;
 }
 

@@ -15,9 +15,9 @@ struct LossChoice {
   int64_t classAxis = 1;         ///< of CrossEntropy
 };
 
-/// Resolves `options.loss` against the outputs of `forward` by the rules of the design: `auto` takes a one-element output
-/// named "loss", else cross-entropy of the first output when it is [B, C] with C > 1 or [B, T, V]. Classes are on axis 1,
-/// for rank 3 on the last axis, unless options.labelType fits only the other. Errors name the choices.
+/// Resolves `options.loss` against the outputs of `forward` by the rules of the design: `auto` takes a one-element
+/// output named "loss", else cross-entropy of the first output when it is [B, C] with C > 1 or [B, T, V]. Classes are
+/// on axis 1, for rank 3 on the last axis, unless options.labelType fits only the other. Errors name the choices.
 llvm::FailureOr<LossChoice> chooseLoss(mlir::func::FuncOp forward, const TrainingOptions &options);
 
 struct AttachedLoss {
@@ -27,8 +27,9 @@ struct AttachedLoss {
   mlir::Value labelArgument;   ///< block argument that the labels of a loss in the file come from
 };
 
-/// Emits the loss at the insertion point. `outputs` are the forward results inside the new function; `label` is null for
-/// Kind::Output. Samples at and past `validSamples` (tensor<1xi64>) weigh nothing; `batch` is the number of samples.
+/// Emits the loss at the insertion point. `outputs` are the forward results inside the new function; `label` is null
+/// for Kind::Output. Samples at and past `validSamples` (tensor<1xi64>) weigh nothing; `batch` is the number of
+/// samples.
 AttachedLoss attachLoss(mlir::OpBuilder &b, const LossChoice &choice, llvm::ArrayRef<mlir::Value> outputs,
                         mlir::Value label, mlir::Value validSamples, int64_t batch, TrainingNotes &notes);
 

@@ -55,8 +55,8 @@ static SmallVector<int64_t> squeezed(ArrayRef<int64_t> shape) {
 int64_t classAxisOf(ArrayRef<int64_t> scores, ArrayRef<ArrayRef<int64_t>> inputs) {
   if (scores.size() != 3)
     return 1;
-  // [batch, classes, length] is what a network over [batch, channels, length] makes of it: the length is the input's, and
-  // no input has a dimension of the other size.
+  // [batch, classes, length] is what a network over [batch, channels, length] makes of it: the length is the input's,
+  // and no input has a dimension of the other size.
   bool keepsLength = false, classesAreNew = true;
   for (ArrayRef<int64_t> input : inputs) {
     keepsLength |= input.size() == 3 && input[2] == scores[2];

@@ -49,25 +49,26 @@ struct TrainingNotes {
   bool classification = false;     ///< @eval has a correct_count
   int64_t classes = 0;             ///< of a classification
   int64_t ignoreIndex = -100;      ///< the label that is no class and weighs nothing
-  std::map<std::string, int64_t> entries; ///< of inputs whose values choose one of so many: they are in [-entries, entries)
+  std::map<std::string, int64_t>
+      entries;                     ///< of inputs whose values choose one of so many: they are in [-entries, entries)
   std::vector<std::string> notes;  ///< things to tell the user
 };
 
-/// The class axis of a cross-entropy over scores of this shape while no label is known: 1, for rank 3 the last, unless the
-/// shapes of the graph's inputs say that the last is their length.
+/// The class axis of a cross-entropy over scores of this shape while no label is known: 1, for rank 3 the last, unless
+/// the shapes of the graph's inputs say that the last is their length.
 int64_t classAxisOf(llvm::ArrayRef<int64_t> scores, llvm::ArrayRef<llvm::ArrayRef<int64_t>> inputs);
 
 /// Adds @micro to the module of `forward` (which stays as it is):
 ///   (inputs, label, valid_samples, rng, parameters, constants, states)
 ///     -> (loss_sum tensor<1xT>, valid_count tensor<1xT>, gradients, states)
-/// T is f32, f64 where the model is. A label that is a graph input keeps its place among the inputs and gets role "label".
-/// valid_samples (tensor<1xi64>) and rng (tensor<4xi64>) are absent where nothing reads them. Errors are reported at
-/// `forward` and at ops.
+/// T is f32, f64 where the model is. A label that is a graph input keeps its place among the inputs and gets role
+/// "label". valid_samples (tensor<1xi64>) and rng (tensor<4xi64>) are absent where nothing reads them. Errors are
+/// reported at `forward` and at ops.
 llvm::FailureOr<mlir::func::FuncOp> buildMicro(mlir::func::FuncOp forward, const TrainingOptions &options,
                                                TrainingNotes &notes);
 
-/// The same with the loss sum_k <output_k, R_k> over (output index, name of the argument R_k); R_k have role "cotangent",
-/// the count is 1.
+/// The same with the loss sum_k <output_k, R_k> over (output index, name of the argument R_k); R_k have role
+/// "cotangent", the count is 1.
 llvm::FailureOr<mlir::func::FuncOp> buildCotangentMicro(mlir::func::FuncOp forward, llvm::ArrayRef<unsigned> outputs,
                                                         const TrainingOptions &options);
 
@@ -77,7 +78,8 @@ llvm::FailureOr<mlir::func::FuncOp> buildEval(mlir::func::FuncOp forward, const 
 
 /// Adds @update: (parameters, gradients, states, hyper tensor<16xf32>, valid_count, step_count tensor<1xi64>)
 ///     -> (parameters, states, step_count).
-/// States: momentum.buf/P, adam.m/P and adam.v/P, lion.m/P, ema/P for a parameter P. `micro` says what the gradients are.
+/// States: momentum.buf/P, adam.m/P and adam.v/P, lion.m/P, ema/P for a parameter P. `micro` says what the gradients
+/// are.
 llvm::FailureOr<mlir::func::FuncOp> buildUpdate(mlir::func::FuncOp micro, const TrainingOptions &options);
 
 /// Role and name of arguments and results ("" when absent).

@@ -37,8 +37,8 @@ private:
 llvm::SmallVector<unsigned> runningStatistics(mlir::func::FuncOp forward);
 
 /// Puts every normalization and dropout of `block` into the mode that `options` ask for. With batch statistics, the new
-/// running statistics come back as `stateOf[argument]`. `rng` is read by what draws random numbers. A dropout that is off
-/// disappears; `outputs` then hold what it read.
+/// running statistics come back as `stateOf[argument]`. `rng` is read by what draws random numbers. A dropout that is
+/// off disappears; `outputs` then hold what it read.
 void setModes(mlir::Block &block, bool bnTrain, bool dropout, mlir::Value rng,
               llvm::MutableArrayRef<mlir::Value> outputs, llvm::DenseMap<mlir::Value, mlir::Value> *newStates);
 

@@ -110,11 +110,12 @@ private:
   /// Whether every reader of `op` computes it by itself.
   bool isTakenIn(Operation *op) {
     auto it = takenIn.find(op);
-    return it != takenIn.end() && llvm::all_of(op->getUsers(), [&](Operation *user) { return it->second.contains(user); });
+    return it != takenIn.end() &&
+           llvm::all_of(op->getUsers(), [&](Operation *user) { return it->second.contains(user); });
   }
 
-  /// What computes in f32 whatever its operands are stored as extends them as it loads: a widening cast, which is exact,
-  /// becomes part of each of its readers.
+  /// What computes in f32 whatever its operands are stored as extends them as it loads: a widening cast, which is
+  /// exact, becomes part of each of its readers.
   void takeInCasts(Cluster &cluster) {
     Operation *root = cluster.root();
     auto precision = dyn_cast<PrecisionOpInterface>(root);
@@ -247,7 +248,8 @@ private:
     for (Value constant : constants) {
       auto splat = cast<DenseElementsAttr>(constant.getDefiningOp<nn::ConstantOp>().getValue());
       if (scalar) // one number everywhere: of the result's shape, whatever dimensions it had before they were merged
-        splat = splat.resizeSplat(RankedTensorType::get(cast<ShapedType>(resultTypes[0]).getShape(), splat.getElementType()));
+        splat = splat.resizeSplat(
+            RankedTensorType::get(cast<ShapedType>(resultTypes[0]).getShape(), splat.getElementType()));
       map.map(constant, nn::ConstantOp::create(kb, unknown, splat).getResult());
     }
     for (Operation *op : cluster.ops) {
@@ -270,7 +272,8 @@ private:
     for (auto [leaf, type] : llvm::zip(leaves, argumentTypes)) {
       Value operand = leaf;
       if (operand.getType() != type)
-        operand = b.createOrFold<nn::ReshapeOp>(loc, operand, b.getDenseI64ArrayAttr(cast<ShapedType>(type).getShape()));
+        operand =
+            b.createOrFold<nn::ReshapeOp>(loc, operand, b.getDenseI64ArrayAttr(cast<ShapedType>(type).getShape()));
       operands.push_back(operand);
     }
     auto call = func::CallOp::create(b, loc, kernel, operands);
@@ -283,7 +286,8 @@ private:
     for (auto [old, value] : llvm::zip(root->getResults(), call.getResults())) {
       Value result = value;
       if (result.getType() != old.getType())
-        result = nn::ReshapeOp::create(b, loc, result, b.getDenseI64ArrayAttr(cast<ShapedType>(old.getType()).getShape()));
+        result =
+            nn::ReshapeOp::create(b, loc, result, b.getDenseI64ArrayAttr(cast<ShapedType>(old.getType()).getShape()));
       old.replaceAllUsesWith(result);
     }
   }
@@ -311,7 +315,8 @@ private:
       kernel.erase();
       return it->second;
     }
-    std::string name = ("k_" + root->getName().stripDialect() + "_" + llvm::utohexstr(llvm::xxh3_64bits(key), true)).str();
+    std::string name =
+        ("k_" + root->getName().stripDialect() + "_" + llvm::utohexstr(llvm::xxh3_64bits(key), true)).str();
     kernel.setSymName(name);
     return kernel;
   }

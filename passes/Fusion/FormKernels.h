@@ -20,9 +20,9 @@ struct FormKernelsOptions {
   bool fuse = true; ///< merge elementwise neighbours; off: one op, one kernel
 };
 
-/// Rewrites `function` (pure nn ops) into calls of kernel functions, which are added to the module, one for each distinct
-/// computation. What remains beside the calls are views (nn.reshape) and non-splat nn.constants. Elementwise clusters are
-/// collapsed to as few dimensions as their broadcasts allow.
+/// Rewrites `function` (pure nn ops) into calls of kernel functions, which are added to the module, one for each
+/// distinct computation. What remains beside the calls are views (nn.reshape) and non-splat nn.constants. Elementwise
+/// clusters are collapsed to as few dimensions as their broadcasts allow.
 llvm::LogicalResult formKernels(mlir::func::FuncOp function, const FormKernelsOptions &options);
 
 /// The ONNX node names in a location, in order, without repetition.

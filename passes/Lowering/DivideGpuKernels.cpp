@@ -52,8 +52,8 @@ struct Division {
 
   explicit Division(func::FuncOp kernel) : kernel(kernel), b(kernel), loc(kernel.getLoc()) {}
 
-  /// The function of `nest`: its arguments are the kernel's and `extra`; what precedes the nest at the top level is constants and
-  /// views of buffers, cheap, and dead where unused.
+  /// The function of `nest`: its arguments are the kernel's and `extra`; what precedes the nest at the top level is
+  /// constants and views of buffers, cheap, and dead where unused.
   func::FuncOp begin(Operation *nest, GpuLaunch launch, ArrayRef<Type> extra, IRMapping &map) {
     // PTX names hold letters, digits, _ and $ only.
     launch.function = (kernel.getName() + "_" + Twine(launches.size())).str();

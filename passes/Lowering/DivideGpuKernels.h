@@ -16,10 +16,10 @@ struct GpuLaunch {
   llvm::SmallVector<BufferTraffic> traffic; ///< the bytes that it must move
 };
 
-/// Splits `kernel` (as emitKernel left it) at its top-level nests and erases it. All dimensions of an scf.parallel are linearized,
-/// the last one fastest, so that neighbouring threads touch neighbouring elements. In a gpu.launch, ids become reads of
-/// special registers, and buffers of the block memref.global in address space 3. Fails, with an error at the kernel, where
-/// a launch exceeds what every GPU can do.
+/// Splits `kernel` (as emitKernel left it) at its top-level nests and erases it. All dimensions of an scf.parallel are
+/// linearized, the last one fastest, so that neighbouring threads touch neighbouring elements. In a gpu.launch, ids
+/// become reads of special registers, and buffers of the block memref.global in address space 3. Fails, with an error
+/// at the kernel, where a launch exceeds what every GPU can do.
 llvm::FailureOr<llvm::SmallVector<GpuLaunch>> divideGpuKernel(mlir::func::FuncOp kernel);
 
 } // namespace gmc

@@ -22,8 +22,8 @@ namespace gmc {
 /// Elements of work below which waking another thread costs more than it saves.
 static constexpr int64_t kWorkPerThread = 8192;
 
-/// Iterations of a loop where its bounds tell: constants, or [x, min(x + constant, ...)), a block whose last one may be shorter. Else a
-/// guess.
+/// Iterations of a loop where its bounds tell: constants, or [x, min(x + constant, ...)), a block whose last one may be
+/// shorter. Else a guess.
 static int64_t tripCount(scf::ForOp loop) {
   constexpr int64_t guess = 8;
   APInt lo, hi, step;
@@ -36,7 +36,8 @@ static int64_t tripCount(scf::ForOp loop) {
   if (auto smaller = upper.getDefiningOp<arith::MinSIOp>())
     upper = smaller.getLhs();
   auto sum = upper.getDefiningOp<arith::AddIOp>();
-  return sum && sum.getLhs() == lower && matchPattern(sum.getRhs(), m_ConstantInt(&hi)) ? trips(hi.getSExtValue()) : guess;
+  return sum && sum.getLhs() == lower && matchPattern(sum.getRhs(), m_ConstantInt(&hi)) ? trips(hi.getSExtValue())
+                                                                                        : guess;
 }
 
 /// Scalar operations in one iteration of the nest's body.

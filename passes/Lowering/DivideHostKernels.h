@@ -13,8 +13,9 @@ struct HostLaunch {
   int64_t grain = 1; ///< iterations below which a second thread is not worth its wake-up
 };
 
-/// Splits `kernel` (as emitKernel left it) at its top-level scf.parallel nests and erases it. All dimensions of a nest but
-/// the last are linearized into the range; the last becomes an inner loop. A one-dimensional nest is divided itself.
+/// Splits `kernel` (as emitKernel left it) at its top-level scf.parallel nests and erases it. All dimensions of a nest
+/// but the last are linearized into the range; the last becomes an inner loop. A one-dimensional nest is divided
+/// itself.
 llvm::SmallVector<HostLaunch> divideHostKernel(mlir::func::FuncOp kernel);
 
 } // namespace gmc

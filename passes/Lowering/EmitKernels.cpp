@@ -20,8 +20,8 @@ namespace gmc {
 namespace gmc {
 
 Operation *kernelRoot(func::FuncOp kernel) {
-  // Returned values come from the root, or from elementwise ops behind it: the last op that is not elementwise, else the
-  // last op of all.
+  // Returned values come from the root, or from elementwise ops behind it: the last op that is not elementwise, else
+  // the last op of all.
   Operation *last = nullptr, *heavy = nullptr;
   for (Operation &op : kernel.getBody().front().without_terminator()) {
     if (isa<nn::ConstantOp>(op))
@@ -46,7 +46,9 @@ SmallVector<unsigned> kernelInPlaceOperands(func::FuncOp kernel, unsigned result
     return candidates;
   Type type = kernel.getResultTypes()[result];
   // A buffer has elements of one type: 32-bit integers make no room for floats.
-  auto sameElements = [&](BlockArgument argument) { return getElementTypeOrSelf(argument) == getElementTypeOrSelf(type); };
+  auto sameElements = [&](BlockArgument argument) {
+    return getElementTypeOrSelf(argument) == getElementTypeOrSelf(type);
+  };
   if (!isa<ScalarOpInterface>(root)) {
     if (root->getNumResults() != kernel.getNumResults())
       return candidates;
@@ -155,7 +157,8 @@ private:
     return cast<ScalarOpInterface>(producer).emitScalar(b, loc, scalars);
   }
 
-  /// Elements `first`, first + 1, ... of `v`; what is of its shape is read as vectors, what broadcasts to it element by element.
+  /// Elements `first`, first + 1, ... of `v`; what is of its shape is read as vectors, what broadcasts to it element by
+  /// element.
   SmallVector<Value> readNeighbours(OpBuilder &b, Location loc, Value v, Value first, int64_t count, Value known,
                                     ArrayRef<Value> knownValues) {
     if (known && v == known)
@@ -170,14 +173,17 @@ private:
     SmallVector<Value> values;
     for (int64_t k = 0; k < count; ++k) {
       Value knownValue = known ? knownValues[k] : Value();
-      auto at = [&] { return kb::delinearize(b, loc, k ? kb::add(b, loc, first, kb::idx(b, loc, k)) : first, nn::shapeOf(v)); };
+      auto at = [&] {
+        return kb::delinearize(b, loc, k ? kb::add(b, loc, first, kb::idx(b, loc, k)) : first, nn::shapeOf(v));
+      };
       if (!producer || isa<nn::ConstantOp>(producer)) {
         values.push_back(read(b, loc, v, at(), known, knownValue));
         continue;
       }
       for (Value operand : producer->getOperands())
         if (nn::shapeOf(operand) != nn::shapeOf(v))
-          scalars[k].push_back(read(b, loc, operand, kb::broadcastIndices(b, loc, at(), nn::shapeOf(operand)), known, knownValue));
+          scalars[k].push_back(
+              read(b, loc, operand, kb::broadcastIndices(b, loc, at(), nn::shapeOf(operand)), known, knownValue));
         else
           scalars[k].push_back({});
     }

@@ -8,9 +8,9 @@
 
 namespace gmc {
 
-/// Emits `kernel` (a plan.kernel function on tensors) as a function `name` on buffers: arguments are the distinct buffers of
-/// operands and results, then workspaces. `aliases[r]` is the operand whose buffer result r overwrites, or -1; such a
-/// result has no argument of its own. The body is a sequence of top-level scf.parallel nests.
+/// Emits `kernel` (a plan.kernel function on tensors) as a function `name` on buffers: arguments are the distinct
+/// buffers of operands and results, then workspaces. `aliases[r]` is the operand whose buffer result r overwrites, or
+/// -1; such a result has no argument of its own. The body is a sequence of top-level scf.parallel nests.
 mlir::FailureOr<mlir::func::FuncOp> emitKernel(mlir::func::FuncOp kernel, llvm::StringRef name, KernelTarget target,
                                                llvm::ArrayRef<int> aliases);
 

@@ -12,8 +12,8 @@ struct BufferTraffic {
   int64_t read = 0, written = 0;
 };
 
-/// The traffic of `function`, which `threads` threads run (or which is run for as many iterations): of each buffer what is accessed,
-/// at most once, in the order of the arguments. Where a loop's length is not known, all of the buffer.
+/// The traffic of `function`, which `threads` threads run (or which is run for as many iterations): of each buffer what
+/// is accessed, at most once, in the order of the arguments. Where a loop's length is not known, all of the buffer.
 llvm::SmallVector<BufferTraffic> kernelTraffic(mlir::func::FuncOp function, int64_t threads);
 
 } // namespace gmc

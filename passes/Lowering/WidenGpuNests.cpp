@@ -419,8 +419,8 @@ void widen(scf::ParallelOp nest) {
           return;
         }
         Value full = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, i[0], kb::idx(b, l, groups));
-        // Where the rest begins is a constant: as a function of i, LLVM would take what both branches read out of them, element by
-        // element, and leave the whole group less than a vector to read.
+        // Where the rest begins is a constant: as a function of i, LLVM would take what both branches read out of them,
+        // element by element, and leave the whole group less than a vector to read.
         scf::IfOp::create(b, l, full, lanes(start, width), lanes(kb::idx(b, l, groups * width), rest));
       });
   nest.erase();

@@ -245,8 +245,8 @@ private:
     return known;
   }
 
-  /// `v` in low precision, for a value that an op without arithmetic makes of parameters: the op again, on what it moves
-  /// rounded. Null for any other value.
+  /// `v` in low precision, for a value that an op without arithmetic makes of parameters: the op again, on what it
+  /// moves rounded. Null for any other value.
   Value moved(Value v, Operation *user) {
     Operation *op = v.getDefiningOp();
     auto precision = dyn_cast_or_null<PrecisionOpInterface>(op);

@@ -14,8 +14,8 @@ enum class Precision { Fp32, Bf16, Fp16 };
 std::optional<Precision> parsePrecision(llvm::StringRef word);
 llvm::StringRef toString(Precision precision);
 
-/// Puts the f32 computation of `function` into low precision by its ops' policies; see ApplyPrecisionPass. The function's
-/// arguments and results keep their types. Fp32 changes nothing.
+/// Puts the f32 computation of `function` into low precision by its ops' policies; see ApplyPrecisionPass. The
+/// function's arguments and results keep their types. Fp32 changes nothing.
 llvm::LogicalResult applyPrecision(mlir::func::FuncOp function, Precision precision);
 
 /// States that fp16 adds: the loss scale, and the steps without overflow since it last changed. The trainer sets the

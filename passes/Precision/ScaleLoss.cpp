@@ -132,8 +132,9 @@ static void scaleUpdate(func::FuncOp update, double nominal) {
 LogicalResult scaleLoss(ModuleOp module, int64_t accumulation) {
   auto micro = module.lookupSymbol<func::FuncOp>("micro"), update = module.lookupSymbol<func::FuncOp>("update");
   if (!micro || !update)
-    return module.emitError() << "has no @micro and @update to scale the loss of; --build-micro and --build-update make "
-                                 "them";
+    return module.emitError()
+           << "has no @micro and @update to scale the loss of; --build-micro and --build-update make "
+              "them";
   auto nominal = static_cast<double>(llvm::PowerOf2Ceil(nominalLabels(micro) * accumulation));
   if (failed(scaleSeed(micro, nominal)))
     return failure();

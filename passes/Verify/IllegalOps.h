@@ -7,7 +7,8 @@
 
 namespace gmc {
 
-/// Reports everything that is illegal behind a phase, not only the first thing, and knows at the end whether there was any.
+/// Reports everything that is illegal behind a phase, not only the first thing, and knows at the end whether there was
+/// any.
 class IllegalOps {
 public:
   explicit IllegalOps(llvm::StringRef phase) : phase(phase) {}
@@ -17,8 +18,8 @@ public:
   /// "`what` after PHASE; `culprit`". The diagnostic is open for notes.
   mlir::InFlightDiagnostic error(mlir::Operation *op, const llvm::Twine &what, const llvm::Twine &culprit);
 
-  /// Reports ops of `function`'s body that are no nn ops, and shapes that are not static. Regions of nn ops hold scalar IR and are
-  /// theirs.
+  /// Reports ops of `function`'s body that are no nn ops, and shapes that are not static. Regions of nn ops hold scalar
+  /// IR and are theirs.
   void requireNN(mlir::func::FuncOp function, const llvm::Twine &culprit);
   /// Reports what lies directly in the module and is no function.
   void requireFunctions(mlir::ModuleOp module, const llvm::Twine &culprit);

@@ -23,7 +23,8 @@ struct VerifyImportPass : impl::VerifyImportPassBase<VerifyImportPass> {
         continue;
       for (Operation &op : function.getBody().front().without_terminator())
         if (nodeNames(op.getLoc()).empty())
-          illegal.error(&op, "has no ONNX node as its location", "import rules create ops through ImportNode, which sets it");
+          illegal.error(&op, "has no ONNX node as its location",
+                        "import rules create ops through ImportNode, which sets it");
     }
     if (failed(illegal.result()))
       signalPassFailure();

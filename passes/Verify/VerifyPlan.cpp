@@ -50,7 +50,8 @@ struct VerifyPlanPass : impl::VerifyPlanPassBase<VerifyPlanPass> {
   /// Tensors live in kernels only, and kernels hold nothing that would become an allocation or a copy.
   static void requireKernel(IllegalOps &illegal, func::FuncOp function) {
     if (!function->hasAttr(plan::kKernelAttr))
-      illegal.add(function, "tensors live in " + plan::kKernelAttr + " functions only", "the planner, which turned calls into launches,");
+      illegal.add(function, "tensors live in " + plan::kKernelAttr + " functions only",
+                  "the planner, which turned calls into launches,");
     else
       illegal.requireNN(function, "form-kernels");
   }
@@ -76,8 +77,9 @@ struct VerifyPlanPass : impl::VerifyPlanPassBase<VerifyPlanPass> {
       given.push_back(byteSize(view.getType()));
     if (wanted == given)
       return;
-    auto error = illegal.error(launch, "gives scratch of [" + join(given) + "] bytes, the kernel wants [" + join(wanted) + "]",
-                               "the planner asks getWorkspaceBytes");
+    auto error =
+        illegal.error(launch, "gives scratch of [" + join(given) + "] bytes, the kernel wants [" + join(wanted) + "]",
+                      "the planner asks getWorkspaceBytes");
     error.attachNote(kernel.getLoc()) << "the kernel";
   }
 

@@ -16,7 +16,8 @@ namespace {
 /// Every argument and result has a role: it is what joins the functions of a step.
 void requireRoles(IllegalOps &illegal, func::FuncOp function) {
   auto missing = [&](const char *what, unsigned i) {
-    illegal.error(function, what + Twine(" ") + Twine(i) + " has no nn.role", "whoever added it should have said what it is");
+    illegal.error(function, what + Twine(" ") + Twine(i) + " has no nn.role",
+                  "whoever added it should have said what it is");
   };
   for (unsigned i = 0; i < function.getNumArguments(); ++i)
     if (function.getArgAttrOfType<StringAttr>(i, "nn.role") == StringAttr())
@@ -58,8 +59,9 @@ struct VerifyTrainPass : impl::VerifyTrainPassBase<VerifyTrainPass> {
         continue;
       auto found = gradients.find(argName(update, i));
       if (found == gradients.end() || found->second != update.getArgument(i).getType()) {
-        auto error = illegal.error(update, "reads the gradient of '" + argName(update, i) + "', which @micro does not return",
-                                   "build-update takes the gradients that build-micro made");
+        auto error =
+            illegal.error(update, "reads the gradient of '" + argName(update, i) + "', which @micro does not return",
+                          "build-update takes the gradients that build-micro made");
         error.attachNote(micro.getLoc()) << "@micro";
       }
     }

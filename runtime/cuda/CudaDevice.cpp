@@ -130,7 +130,8 @@ void CudaDevice::nextPiece() {
   GMC_CUDA("staging", eventRecord, pieceDone[piece], copies);
   piece = (piece + 1) % Pieces;
   pieceFill = 0;
-  GMC_CUDA("waiting for staging, after " + lastSteps(), eventSynchronize, pieceDone[piece]); // complete if never recorded
+  GMC_CUDA("waiting for staging, after " + lastSteps(), eventSynchronize,
+           pieceDone[piece]); // complete if never recorded
 }
 
 void CudaDevice::write(uint64_t offset, const void *src, uint64_t bytes) {

@@ -1,5 +1,5 @@
-// The cuda target: the arena is the one device allocation, kernels come from the trainer's own image, the driver is loaded by
-// name. Host code only: nothing of a CUDA toolkit is needed to build it.
+// The cuda target: the arena is the one device allocation, kernels come from the trainer's own image, the driver is
+// loaded by name. Host code only: nothing of a CUDA toolkit is needed to build it.
 #ifndef GMC_CUDA_CUDADEVICE_H
 #define GMC_CUDA_CUDADEVICE_H
 

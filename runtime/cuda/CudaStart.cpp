@@ -1,4 +1,5 @@
-// What a CudaDevice does once: find the device, load the code, allocate the arena, capture the graphs; and the way back.
+// What a CudaDevice does once: find the device, load the code, allocate the arena, capture the graphs; and the way
+// back.
 #include "gmc/Error.h"
 #include "runtime/cuda/CudaDevice.h"
 #include "runtime/cuda/DeviceImage.h"
@@ -159,7 +160,8 @@ void CudaDevice::findFunctions(const GmcModel &model) {
         if (launch.shared + fixed > sharedLimit)
           throw internalError(place + " needs " + std::to_string(launch.shared + fixed) + " bytes of shared memory, " +
                               deviceName + " has " + std::to_string(sharedLimit) + " a block");
-        // A block gets more than 48 KB only where it is asked for; launches of one kernel may ask for different amounts.
+        // A block gets more than 48 KB only where it is asked for; launches of one kernel may ask for different
+        // amounts.
         GMC_CUDA(place, funcGetAttribute, &granted, cuda::FunctionMaxDynamicShared, function);
         if (granted < launch.shared)
           GMC_CUDA(place, funcSetAttribute, function, cuda::FunctionMaxDynamicShared, static_cast<int>(launch.shared));
@@ -172,12 +174,13 @@ void CudaDevice::allocateArena(const GmcModel &model) {
   GMC_CUDA(deviceName, memGetInfo, &free, &total);
   if (cuda::Result result = driver->memAlloc(&arena, std::max<uint64_t>(arenaBytes, 1))) {
     arena = 0;
-    Error error = driver->error(result, cuda::symbol::memAlloc, "the arena of " + std::to_string(arenaBytes) + " bytes");
+    Error error =
+        driver->error(result, cuda::symbol::memAlloc, "the arena of " + std::to_string(arenaBytes) + " bytes");
     if (error.code() != ExitMemory)
       throw error;
     std::string holders = nvml.holders();
-    throw Error(ExitMemory, std::string(error.what()) + "; free on " + deviceName + ": " + std::to_string(free) + " of " +
-                                std::to_string(total) + " bytes" + (holders.empty() ? "" : "; " + holders) +
+    throw Error(ExitMemory, std::string(error.what()) + "; free on " + deviceName + ": " + std::to_string(free) +
+                                " of " + std::to_string(total) + " bytes" + (holders.empty() ? "" : "; " + holders) +
                                 ": free memory there, choose another --device, or compile for a smaller --vram");
   }
   if (arena % std::max<uint64_t>(model.alignment, 1))
@@ -185,8 +188,8 @@ void CudaDevice::allocateArena(const GmcModel &model) {
   markPart("arena");
 }
 
-/// The driver takes memory for the local variables of kernels when one is launched that needs more than those before: the
-/// step with the greatest need is run once, on an arena of zeros.
+/// The driver takes memory for the local variables of kernels when one is launched that needs more than those before:
+/// the step with the greatest need is run once, on an arena of zeros.
 void CudaDevice::settleLocalMemory(const GmcModel &model) {
   int most = 0;
   const GmcProgram *program = nullptr;

@@ -32,7 +32,8 @@ std::vector<const GmcImageEntry *> runnableEntries(const GmcModel &model, int ma
   uint32_t sm = static_cast<uint32_t>(10 * major + minor);
   std::vector<const GmcImageEntry *> found = allEntries(model);
   std::erase_if(found, [&](const GmcImageEntry *e) {
-    return e->sm > sm || (e->kind != GMC_IMAGE_PTX && (e->kind != GMC_IMAGE_CUBIN || e->sm / 10 != static_cast<uint32_t>(major)));
+    return e->sm > sm ||
+           (e->kind != GMC_IMAGE_PTX && (e->kind != GMC_IMAGE_CUBIN || e->sm / 10 != static_cast<uint32_t>(major)));
   });
   std::stable_sort(found.begin(), found.end(), [](const GmcImageEntry *a, const GmcImageEntry *b) {
     auto rank = [](const GmcImageEntry *e) { return std::pair(e->kind == GMC_IMAGE_CUBIN, e->sm); };

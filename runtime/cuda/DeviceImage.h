@@ -10,9 +10,9 @@
 
 namespace gmc::rt {
 
-/// The entries of `model`'s image that a device of compute capability major.minor can run, best first: cubins of its major
-/// version and at most its minor, then PTX of at most its version, higher versions first. Throws Error(ExitInternal)
-/// for a damaged image.
+/// The entries of `model`'s image that a device of compute capability major.minor can run, best first: cubins of its
+/// major version and at most its minor, then PTX of at most its version, higher versions first. Throws
+/// Error(ExitInternal) for a damaged image.
 std::vector<const GmcImageEntry *> runnableEntries(const GmcModel &model, int major, int minor);
 
 /// "sm_90" or "PTX for sm_75"

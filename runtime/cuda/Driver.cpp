@@ -8,8 +8,8 @@ namespace gmc::rt::cuda {
 const Driver *Driver::get(std::string &problem) {
   static std::string why;
   static const Driver *loaded = []() -> const Driver * {
-    // Kernels are loaded with their module, whatever the environment says: a kernel loaded at its first launch would take
-    // device memory after the reserve has been measured.
+    // Kernels are loaded with their module, whatever the environment says: a kernel loaded at its first launch would
+    // take device memory after the reserve has been measured.
     setenv("CUDA_MODULE_LOADING", "EAGER", /*overwrite=*/1);
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!library) {

@@ -9,8 +9,8 @@
 
 namespace gmc::rt::cuda {
 
-/// The device that the driver calls by another number: NVML knows neither CUDA_VISIBLE_DEVICES nor the driver's order, so it
-/// is found by its UUID (a MIG instance has one of its own), else by its PCI address.
+/// The device that the driver calls by another number: NVML knows neither CUDA_VISIBLE_DEVICES nor the driver's order,
+/// so it is found by its UUID (a MIG instance has one of its own), else by its PCI address.
 struct NvmlDeviceName {
   std::string uuid;     ///< "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
   std::string pciBusId; ///< "0000:01:00.0"
@@ -27,8 +27,8 @@ public:
   bool loaded() const { return ready; }
   void select(const NvmlDeviceName &name);
 
-  /// Device memory of this process in bytes. A container's process numbers are its own: a figure below `atLeast`, which this
-  /// process is known to hold, is another process's.
+  /// Device memory of this process in bytes. A container's process numbers are its own: a figure below `atLeast`, which
+  /// this process is known to hold, is another process's.
   std::optional<uint64_t> processBytes(uint64_t atLeast) const;
   /// Used memory of the whole device in bytes.
   std::optional<uint64_t> deviceBytes() const;

@@ -125,7 +125,8 @@ struct JpegDecoder {
       info.out_color_space = inked ? JCS_CMYK : request.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
       info.dct_method = JDCT_ISLOW;
       jpeg_calc_output_dimensions(&info);
-      double scaleX = double(info.output_width) / info.image_width, scaleY = double(info.output_height) / info.image_height;
+      double scaleX = double(info.output_width) / info.image_width,
+             scaleY = double(info.output_height) / info.image_height;
       channels = request.channels;
       row.resize(size_t(info.output_width) * static_cast<unsigned>(inked ? 4 : channels));
       resampler.emplace(static_cast<int>(info.output_width), static_cast<int>(info.output_height), request.channels,
@@ -138,8 +139,8 @@ struct JpegDecoder {
     }
   }
 
-  /// A row of cyan, magenta, yellow and black as red, green and blue, or their brightness. Adobe stores the complement of
-  /// the ink, and files from elsewhere that hold ink itself do not say so: the marker decides.
+  /// A row of cyan, magenta, yellow and black as red, green and blue, or their brightness. Adobe stores the complement
+  /// of the ink, and files from elsewhere that hold ink itself do not say so: the marker decides.
   void inkToLight() {
     for (unsigned x = 0; x < info.output_width; ++x) {
       const unsigned char *ink = &row[4 * size_t(x)];

@@ -20,18 +20,21 @@ constexpr int64_t MaxClaim = 16;
 
 uint64_t roundUp(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/// Throws SampleError for a label that is no class, whose loss would be no number, and for an input that chooses an entry the model lacks.
+/// Throws SampleError for a label that is no class, whose loss would be no number, and for an input that chooses an
+/// entry the model lacks.
 template <typename T> void checkRange(const Slot &slot, const char *data) {
   for (uint64_t i = 0, e = slot.elements(); i < e; ++i) {
     T value;
     std::memcpy(&value, data + i * sizeof value, sizeof value);
     if (slot.isLabel) {
       if ((value < 0 || value >= slot.classes) && value != slot.ignoreIndex)
-        throw SampleError("the label '" + slot.name + "' is " + std::to_string(value) + ", the model has the classes 0 to " +
-                          std::to_string(slot.classes - 1) + " (" + std::to_string(slot.ignoreIndex) + " marks what is to be ignored)");
+        throw SampleError("the label '" + slot.name + "' is " + std::to_string(value) +
+                          ", the model has the classes 0 to " + std::to_string(slot.classes - 1) + " (" +
+                          std::to_string(slot.ignoreIndex) + " marks what is to be ignored)");
     } else if (value < -slot.entries || value >= slot.entries) {
       throw SampleError("the input '" + slot.name + "' is " + std::to_string(value) + ", the model has entries 0 to " +
-                        std::to_string(slot.entries - 1) + " for it (-1 to -" + std::to_string(slot.entries) + " counted from the end)");
+                        std::to_string(slot.entries - 1) + " for it (-1 to -" + std::to_string(slot.entries) +
+                        " counted from the end)");
     }
   }
 }

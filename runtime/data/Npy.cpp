@@ -35,8 +35,9 @@ std::string dictValue(const std::string &header, const std::string &key) {
 
 uint32_t dtypeOfDescr(const std::string &descr) {
   static constexpr std::pair<const char *, uint32_t> Types[] = {
-      {"f4", GMC_FLOAT},  {"f8", GMC_DOUBLE}, {"f2", GMC_FLOAT16}, {"u1", GMC_UINT8},  {"i1", GMC_INT8}, {"b1", GMC_BOOL},
-      {"u2", GMC_UINT16}, {"i2", GMC_INT16},  {"i4", GMC_INT32},   {"u4", GMC_UINT32}, {"i8", GMC_INT64}, {"u8", GMC_UINT64}};
+      {"f4", GMC_FLOAT}, {"f8", GMC_DOUBLE}, {"f2", GMC_FLOAT16}, {"u1", GMC_UINT8},
+      {"i1", GMC_INT8},  {"b1", GMC_BOOL},   {"u2", GMC_UINT16},  {"i2", GMC_INT16},
+      {"i4", GMC_INT32}, {"u4", GMC_UINT32}, {"i8", GMC_INT64},   {"u8", GMC_UINT64}};
   for (auto [name, type] : Types)
     if (descr == name)
       return type;
@@ -142,7 +143,8 @@ private:
       samples = end - begin;
     }
     if (count >= 0 && samples != count)
-      throw usageError(path + " has " + std::to_string(samples) + " samples, " + first + " has " + std::to_string(count));
+      throw usageError(path + " has " + std::to_string(samples) + " samples, " + first + " has " +
+                       std::to_string(count));
     count = samples;
     if (first.empty())
       first = path;

@@ -108,8 +108,8 @@ public:
         continue;
       }
       std::string prefix = std::memcmp(head + 257, "ustar", 5) ? "" : fieldText(head + 345, 155);
-      member = {!longName.empty() ? longName : (prefix.empty() ? "" : prefix + "/") + fieldText(head, 100), header, data,
-                size};
+      member = {!longName.empty() ? longName : (prefix.empty() ? "" : prefix + "/") + fieldText(head, 100), header,
+                data, size};
       return true;
     }
   }

@@ -22,7 +22,8 @@ struct Slot {
   bool isLabel = false;
   /// Of integer labels: what is neither in [0, classes) nor ignoreIndex makes a sample a damaged one. 0: anything goes.
   int64_t classes = 0, ignoreIndex = -100;
-  /// Of integer inputs that choose one of so many entries: what is not in [-entries, entries) makes a sample a damaged one. 0: anything goes.
+  /// Of integer inputs that choose one of so many entries: what is not in [-entries, entries) makes a sample a damaged
+  /// one. 0: anything goes.
   int64_t entries = 0;
 
   uint64_t elements() const;
@@ -85,7 +86,8 @@ std::unique_ptr<Source> openSource(const std::string &spec, const SourceOptions 
 /// The `[a:b]` of a SPEC, as Python slices count.
 struct SampleRange {
   std::optional<int64_t> first, last;
-  /// First sample and the one after the last of `count`; throws Error(ExitUsage) naming `path` unless it is some of them.
+  /// First sample and the one after the last of `count`; throws Error(ExitUsage) naming `path` unless it is some of
+  /// them.
   std::pair<int64_t, int64_t> of(int64_t count, const std::string &path) const;
 };
 /// Cuts the range off "PATH[a:b]", if there is one. Throws for one that is no range.

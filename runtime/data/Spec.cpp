@@ -161,7 +161,8 @@ std::pair<std::unique_ptr<Source>, std::unique_ptr<Source>> splitOf(std::shared_
   if (!(fraction > 0 && fraction < 1) || second >= count)
     throw usageError("--val=split:" + std::to_string(fraction) + " of " + std::to_string(count) +
                      " samples leaves none on one side; give a fraction between 0 and 1");
-  return {std::make_unique<Permuted>(source, 0, count - second), std::make_unique<Permuted>(source, count - second, count)};
+  return {std::make_unique<Permuted>(source, 0, count - second),
+          std::make_unique<Permuted>(source, count - second, count)};
 }
 
 std::unique_ptr<Source> openSource(const std::string &spec, const SourceOptions &options) {

@@ -12,9 +12,9 @@ namespace gmc::rt {
 
 class Libraries {
 public:
-  /// Prepares every library call of the model, before its arena is there. Steps keep their launches when the library does not
-  /// load or has no such call; notes() says so. Throws Error(ExitMemory) when a call needs more workspace than the plan has
-  /// for it, Error(ExitInternal) for an unknown library.
+  /// Prepares every library call of the model, before its arena is there. Steps keep their launches when the library
+  /// does not load or has no such call; notes() says so. Throws Error(ExitMemory) when a call needs more workspace than
+  /// the plan has for it, Error(ExitInternal) for an unknown library.
   Libraries(const GmcModel &model, ThreadPool &pool, const char *oneDnn = OneDnn::SharedObject);
 
   /// Executes `step` on its operands' addresses. False when its launches are to be executed.

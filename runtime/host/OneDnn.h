@@ -1,5 +1,5 @@
-// Library calls answered by oneDNN: the only component that knows it. Linked into trainers, which execute calls, and into
-// the compiler, which asks what there is and how much workspace it takes.
+// Library calls answered by oneDNN: the only component that knows it. Linked into trainers, which execute calls, and
+// into the compiler, which asks what there is and how much workspace it takes.
 #ifndef GMC_HOST_ONEDNN_H
 #define GMC_HOST_ONEDNN_H
 
@@ -20,8 +20,9 @@ public:
   /// Calls that are executed, or only described: the compiler needs no code for them.
   enum class Use { Execute, Describe };
 
-  /// Loads the library by name. `isa` limits the instruction set, in the library's numbers, 0 for no limit; it can be set
-  /// once in a process. The library computes with the threads of `pool`. Null and `problem` where it is not to be had.
+  /// Loads the library by name. `isa` limits the instruction set, in the library's numbers, 0 for no limit; it can be
+  /// set once in a process. The library computes with the threads of `pool`. Null and `problem` where it is not to be
+  /// had.
   static std::unique_ptr<OneDnn> load(ThreadPool &pool, int64_t isa, std::string &problem,
                                       Use use = Use::Execute, const char *object = SharedObject);
   ~OneDnn();
@@ -32,8 +33,8 @@ public:
   /// The instruction set that is used.
   int64_t isa() const;
 
-  /// The number of the largest instruction set that an -march level such as x86-64-v3 has; 0 for no limit, negative where
-  /// the library has nothing for it.
+  /// The number of the largest instruction set that an -march level such as x86-64-v3 has; 0 for no limit, negative
+  /// where the library has nothing for it.
   static int64_t isaOfArch(const std::string &arch);
 
   /// A call ready to be executed.
@@ -61,7 +62,8 @@ public:
   unsigned executions = 0;
 
   int64_t implementationHash() const;
-  /// operands[i] is the address of operand i, results coming behind the operands. Throws Error(ExitInternal) on failure.
+  /// operands[i] is the address of operand i, results coming behind the operands. Throws Error(ExitInternal) on
+  /// failure.
   virtual void run(char *const *operands, char *scratch) = 0;
 };
 

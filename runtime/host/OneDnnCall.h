@@ -1,8 +1,8 @@
 // What the builders of oneDNN calls share: an engine, and a call as a list of executions over operands and workspace.
 //
-// The samples of a batch are independent of each other. A call over many of them is divided among lanes, one for each thread,
-// which execute primitives of one thread on a few samples at a time: threads meet once a call, and what a lane works on stays
-// in its cache. A call over few samples leaves the division to the library.
+// The samples of a batch are independent of each other. A call over many of them is divided among lanes, one for each
+// thread, which execute primitives of one thread on a few samples at a time: threads meet once a call, and what a lane
+// works on stays in its cache. A call over few samples leaves the division to the library.
 #ifndef GMC_HOST_ONEDNNCALL_H
 #define GMC_HOST_ONEDNNCALL_H
 
@@ -26,8 +26,9 @@ struct OneDnnEngine {
   ~OneDnnEngine();
 };
 
-/// Where a tensor of a call lies: in operand `operand`, in the workspace that all lanes see, in a lane's own, or in the part of
-/// a lane's own that its primitives use as scratchpad, one after another. `step` bytes further for each piece of the batch.
+/// Where a tensor of a call lies: in operand `operand`, in the workspace that all lanes see, in a lane's own, or in the
+/// part of a lane's own that its primitives use as scratchpad, one after another. `step` bytes further for each piece
+/// of the batch.
 struct Place {
   static constexpr int Shared = -1, Lane = -2, Scratchpad = -3;
   int operand = Shared;
@@ -148,7 +149,8 @@ dnnl_memory_desc_t anyLayout(const OneDnnEngine &engine, const std::vector<int64
 
 std::unique_ptr<OneDnnCall> prepareConv(const OneDnnEngine &engine, CallKind kind, const ConvCall &call, CallForm form);
 /// `places` are those of a, b, the bias where there is one, and c.
-std::unique_ptr<OneDnnCall> prepareMatmul(const OneDnnEngine &engine, const MatmulCall &call, std::vector<Place> places);
+std::unique_ptr<OneDnnCall> prepareMatmul(const OneDnnEngine &engine, const MatmulCall &call,
+                                          std::vector<Place> places);
 std::unique_ptr<OneDnnCall> preparePool(const OneDnnEngine &engine, CallKind kind, const PoolCall &call);
 std::unique_ptr<OneDnnCall> prepareNorm(const OneDnnEngine &engine, CallKind kind, const NormCall &call);
 

@@ -1,6 +1,6 @@
-// Convolutions. The library's fast kernels want layouts with blocks of channels, so operands are copied into such layouts in
-// the workspace, as many samples at a time as stay in cache, and results are copied back. A 1x1 convolution that only mixes
-// channels is a matrix product for each sample on the operands as they lie.
+// Convolutions. The library's fast kernels want layouts with blocks of channels, so operands are copied into such
+// layouts in the workspace, as many samples at a time as stay in cache, and results are copied back. A 1x1 convolution
+// that only mixes channels is a matrix product for each sample on the operands as they lie.
 
 #include "runtime/host/OneDnnCall.h"
 #include "runtime/host/ThreadPool.h"
@@ -28,11 +28,12 @@ class ConvBuilder {
 public:
   using When = OneDnnCall::When;
 
-  ConvBuilder(const OneDnnEngine &engine, CallKind kind, const ConvCall &conv) : engine(engine), kind(kind), conv(conv) {}
+  ConvBuilder(const OneDnnEngine &engine, CallKind kind, const ConvCall &conv)
+      : engine(engine), kind(kind), conv(conv) {}
 
   std::unique_ptr<OneDnnCall> build() {
-    // Lanes, where each gets a sample; else one sequence, and the library divides the work. So it does for large weights, of
-    // whose gradient each lane would hold a sum.
+    // Lanes, where each gets a sample; else one sequence, and the library divides the work. So it does for large
+    // weights, of whose gradient each lane would hold a sum.
     unsigned threads = engine.pool->threads();
     lanes = conv.batch >= threads ? threads : 1;
     bool made = conv.batch >= 1 && describe(1);
@@ -64,7 +65,8 @@ private:
 
   /// The primitive descriptor and the layouts for `count` samples.
   bool describe(int64_t count) {
-    std::vector<int64_t> xDims = joined({count, conv.channels}, conv.in), yDims = joined({count, conv.filters}, conv.out);
+    std::vector<int64_t> xDims = joined({count, conv.channels}, conv.in),
+                         yDims = joined({count, conv.filters}, conv.out);
     int64_t g = conv.groups;
     std::vector<int64_t> wDims = joined(g == 1 ? std::vector<int64_t>{conv.filters, conv.channels}
                                                : std::vector<int64_t>{g, conv.filters / g, conv.channels / g},
@@ -73,7 +75,8 @@ private:
     w.plain = plainLayout(engine, wDims);
     y.plain = plainLayout(engine, yDims);
     bias = plainLayout(engine, {conv.filters});
-    dnnl_memory_desc_t anyX = anyLayout(engine, xDims), anyW = anyLayout(engine, wDims), anyY = anyLayout(engine, yDims);
+    dnnl_memory_desc_t anyX = anyLayout(engine, xDims), anyW = anyLayout(engine, wDims),
+                       anyY = anyLayout(engine, yDims);
     std::vector<int64_t> dilates(conv.dilations);
     for (int64_t &d : dilates)
       --d; // the library counts the elements between two taps
@@ -216,7 +219,8 @@ std::unique_ptr<OneDnnCall> prepareChannelMix(const OneDnnEngine &engine, CallKi
 
 } // namespace
 
-std::unique_ptr<OneDnnCall> prepareConv(const OneDnnEngine &engine, CallKind kind, const ConvCall &conv, CallForm form) {
+std::unique_ptr<OneDnnCall> prepareConv(const OneDnnEngine &engine, CallKind kind, const ConvCall &conv,
+                                        CallForm form) {
   return form == CallForm::Direct ? prepareChannelMix(engine, kind, conv) : ConvBuilder(engine, kind, conv).build();
 }
 

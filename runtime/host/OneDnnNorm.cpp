@@ -1,5 +1,6 @@
-// Normalizations, on the operands as they lie. The library's statistics are variances where ours are 1 / sqrt(variance + epsilon),
-// and it does not move running ones: what that takes is computed here, a few numbers for each channel or row.
+// Normalizations, on the operands as they lie. The library's statistics are variances where ours are 1 / sqrt(variance
+// + epsilon), and it does not move running ones: what that takes is computed here, a few numbers for each channel or
+// row.
 
 #include "runtime/host/OneDnnCall.h"
 #include "runtime/host/ThreadPool.h"
@@ -59,8 +60,10 @@ public:
   }
 
 private:
-  /// The descriptor when `status` is success and the library has it without allocating; else null, and the call is none.
-  std::unique_ptr<PrimitiveDesc> describe(dnnl_status_t status, const void *operation, const PrimitiveDesc *hint = nullptr) {
+  /// The descriptor when `status` is success and the library has it without allocating; else null, and the call is
+  /// none.
+  std::unique_ptr<PrimitiveDesc> describe(dnnl_status_t status, const void *operation,
+                                          const PrimitiveDesc *hint = nullptr) {
     std::unique_ptr<PrimitiveDesc> desc;
     if (status == dnnl_success)
       desc = std::make_unique<PrimitiveDesc>(engine, operation, hint);
@@ -73,8 +76,8 @@ private:
   std::unique_ptr<PrimitiveDesc> batchForward(unsigned flags) {
     dnnl_batch_normalization_desc_t operation;
     dnnl_status_t status = engine.dnnl.batch_normalization_forward_desc_init(
-        &operation, norm.training ? dnnl_forward_training : dnnl_forward_inference, &x, static_cast<float>(norm.epsilon),
-        flags);
+        &operation, norm.training ? dnnl_forward_training : dnnl_forward_inference, &x,
+        static_cast<float>(norm.epsilon), flags);
     return describe(status, &operation);
   }
 
@@ -123,10 +126,15 @@ private:
     Place variance = call->take(static_cast<uint64_t>(norm.channels) * sizeof(float), false);
     call->compute(When::Before, {{Inverse}, variance}, varianceOf(norm.channels, norm.epsilon));
     // The shift is asked for, but what it holds has no part in the gradients.
-    size_t primitive =
-        call->add(*desc, {{DNNL_ARG_SRC, x}, {DNNL_ARG_SCALE, channel}, {DNNL_ARG_SHIFT, channel}, {DNNL_ARG_MEAN, channel},
-                          {DNNL_ARG_VARIANCE, channel}, {DNNL_ARG_DIFF_DST, x}, {DNNL_ARG_DIFF_SRC, x},
-                          {DNNL_ARG_DIFF_SCALE, channel}, {DNNL_ARG_DIFF_SHIFT, channel}});
+    size_t primitive = call->add(*desc, {{DNNL_ARG_SRC, x},
+                                         {DNNL_ARG_SCALE, channel},
+                                         {DNNL_ARG_SHIFT, channel},
+                                         {DNNL_ARG_MEAN, channel},
+                                         {DNNL_ARG_VARIANCE, channel},
+                                         {DNNL_ARG_DIFF_DST, x},
+                                         {DNNL_ARG_DIFF_SRC, x},
+                                         {DNNL_ARG_DIFF_SCALE, channel},
+                                         {DNNL_ARG_DIFF_SHIFT, channel}});
     call->execute(When::Each, primitive,
                   {{X}, {Scale}, {Scale}, {Mean}, variance, {Dy}, {Dx}, {DScale}, {DBias}});
   }

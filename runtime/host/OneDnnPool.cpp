@@ -1,6 +1,6 @@
-// Pools, on the operands as they lie: lanes go through the samples. The gradient of a maximum wants to know where each maximum was.
-// Nothing is kept from the forward pass for it, as with the portable kernel: a lane takes the maxima of its samples again, which
-// leaves their places in its part of the workspace, and then spreads the gradient.
+// Pools, on the operands as they lie: lanes go through the samples. The gradient of a maximum wants to know where each
+// maximum was. Nothing is kept from the forward pass for it, as with the portable kernel: a lane takes the maxima of
+// its samples again, which leaves their places in its part of the workspace, and then spreads the gradient.
 
 #include "runtime/host/OneDnnCall.h"
 #include "runtime/host/ThreadPool.h"
@@ -12,7 +12,8 @@ class PoolBuilder {
 public:
   using When = OneDnnCall::When;
 
-  PoolBuilder(const OneDnnEngine &engine, CallKind kind, const PoolCall &pool) : engine(engine), kind(kind), pool(pool) {}
+  PoolBuilder(const OneDnnEngine &engine, CallKind kind, const PoolCall &pool)
+      : engine(engine), kind(kind), pool(pool) {}
 
   std::unique_ptr<OneDnnCall> build() {
     unsigned threads = engine.pool->threads();
@@ -64,7 +65,8 @@ private:
       call->execute(When::Each, primitive, {pieces(0, x), pieces(1, y)});
       return;
     }
-    call->ok = dnnl.pooling_backward_desc_init(&operation, algorithm, &x, &y, strides, kernel, low, high) == dnnl_success;
+    call->ok =
+        dnnl.pooling_backward_desc_init(&operation, algorithm, &x, &y, strides, kernel, low, high) == dnnl_success;
     if (!call->ok)
       return;
     PrimitiveDesc gradient(engine, &operation, &forward);

@@ -1,5 +1,5 @@
-// Where a CPU has no bfloat16 instructions, LLVM moves vectors of bfloat16 through float and calls this function to come back. The
-// C library of GCC 12 does not have it.
+// Where a CPU has no bfloat16 instructions, LLVM moves vectors of bfloat16 through float and calls this function to
+// come back. The C library of GCC 12 does not have it.
 #include <cstdint>
 #include <cstring>
 

@@ -1,5 +1,6 @@
-// The threads of one GPU block as fibers of a CPU thread. A fiber runs until it waits; the one that completes a barrier or a
-// warp operation releases the others. When nobody can go on and not everybody has ended, the kernel would hang on a GPU.
+// The threads of one GPU block as fibers of a CPU thread. A fiber runs until it waits; the one that completes a barrier
+// or a warp operation releases the others. When nobody can go on and not everybody has ended, the kernel would hang on
+// a GPU.
 #include "gmc/Error.h"
 #include "gmc/Sim.h"
 
@@ -106,8 +107,9 @@ float element(uint32_t reg, uint32_t half, uint32_t type) {
   return value;
 }
 
-/// D = A * B + C for the lanes of a warp. With g = lane / 4 and q = lane % 4, registers 0 to 3 of A hold rows g, g + 8, g, g + 8
-/// at k = 2 q, 2 q + 1 (8 further in the last two, which m16n8k8 has not), those of B column g likewise, the sums rows g and g + 8 at columns 2 q, 2 q + 1.
+/// D = A * B + C for the lanes of a warp. With g = lane / 4 and q = lane % 4, registers 0 to 3 of A hold rows g, g + 8,
+/// g, g + 8 at k = 2 q, 2 q + 1 (8 further in the last two, which m16n8k8 has not), those of B column g likewise, the
+/// sums rows g and g + 8 at columns 2 q, 2 q + 1.
 void multiplyWarp(Fiber *warp, uint32_t type) {
   uint32_t depth = type == GMC_SIM_MMA_F16_K8 ? 8 : 16;
   float a[16][16], b[16][8];
@@ -126,8 +128,8 @@ void multiplyWarp(Fiber *warp, uint32_t type) {
         warp[lane].sums[i] += a[lane / 4 + i / 2 * 8][k] * b[k][lane % 4 * 2 + i % 2];
 }
 
-/// Lanes 8 m .. 8 m + 7 name the rows of matrix m. Of each, lane 4 g + q gets row g, columns 2 q and 2 q + 1; transposed, column g,
-/// rows 2 q and 2 q + 1.
+/// Lanes 8 m .. 8 m + 7 name the rows of matrix m. Of each, lane 4 g + q gets row g, columns 2 q and 2 q + 1;
+/// transposed, column g, rows 2 q and 2 q + 1.
 void loadMatrices(Fiber *warp, bool transposed) {
   for (uint32_t lane = 0; lane < WarpSize; ++lane)
     for (uint32_t m = 0; m < 4; ++m) {
@@ -197,7 +199,8 @@ void BlockRunner::reserve(uint32_t threads) {
   if (threads > capacity) {
     if (stacks)
       munmap(stacks, capacity * StackBytes);
-    void *data = mmap(nullptr, threads * StackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *data =
+        mmap(nullptr, threads * StackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     fibers.resize(threads);
     if (data == MAP_FAILED)
       fail("no memory for the stacks of %u threads", threads);
@@ -240,7 +243,8 @@ void BlockRunner::switchTo(Fiber &fiber) {
 /// Back to the scheduler, until it switches here again.
 void BlockRunner::leave(Fiber &self) {
 #ifdef GMC_ASAN
-  __sanitizer_start_switch_fiber(self.state == State::Ended ? nullptr : &self.fakeStack, schedulerBottom, schedulerSize);
+  __sanitizer_start_switch_fiber(self.state == State::Ended ? nullptr : &self.fakeStack, schedulerBottom,
+                                 schedulerSize);
 #endif
   gmc_sim_switch(&self.stack, schedulerStack);
 #ifdef GMC_ASAN
@@ -264,7 +268,8 @@ void BlockRunner::run(const GmcSimKernel &k, char *const *operands, int64_t bloc
   kernel = &k;
   reserve(k.threads);
 #ifdef GMC_ASAN
-  ASAN_UNPOISON_MEMORY_REGION(shared.get(), k.shared); // code made for a sanitizer poisons what lies between its buffers
+  ASAN_UNPOISON_MEMORY_REGION(shared.get(),
+                              k.shared); // code made for a sanitizer poisons what lies between its buffers
 #endif
   if (k.shared)
     std::memset(shared.get(), 0xff, k.shared);
@@ -299,7 +304,8 @@ uint64_t BlockRunner::warpOperation(Fiber &self) {
   uint32_t lane = self.thread.thread % WarpSize;
   Fiber *warp = &self - lane;
   if (!(self.mask >> lane & 1))
-    fail("thread %u comes to a %s with mask 0x%08x, which does not name it", self.thread.thread, nameOf(self.op), self.mask);
+    fail("thread %u comes to a %s with mask 0x%08x, which does not name it", self.thread.thread, nameOf(self.op),
+         self.mask);
   for (uint32_t i = 0; i < WarpSize; ++i) {
     const Fiber &other = warp[i];
     if (i == lane || !(self.mask >> i & 1))
@@ -351,8 +357,8 @@ uint64_t BlockRunner::warpOperation(Fiber &self) {
     if (!inside)
       source = i;
     if (!(self.mask >> source & 1))
-      fail("thread %u reads lane %u in a shuffle with mask 0x%08x, which does not name that lane", fiber.thread.thread, source,
-           self.mask);
+      fail("thread %u reads lane %u in a shuffle with mask 0x%08x, which does not name that lane", fiber.thread.thread,
+           source, self.mask);
     fiber.result = warp[source].value | (uint64_t(inside) << 32);
   }
   return self.result;
@@ -366,7 +372,8 @@ void BlockRunner::reportStuck() {
     const Fiber *warp = &fiber - lane;
     for (uint32_t i = 0; i < WarpSize; ++i)
       if (i != lane && fiber.mask >> i & 1 &&
-          (warp[i].state != State::Warp || warp[i].mask != fiber.mask || warp[i].op != fiber.op || warp[i].kind != fiber.kind))
+          (warp[i].state != State::Warp || warp[i].mask != fiber.mask || warp[i].op != fiber.op ||
+           warp[i].kind != fiber.kind))
         fail("thread %u waits in a %s with mask 0x%08x for thread %u, which %s", fiber.thread.thread, nameOf(fiber.op),
              fiber.mask, fiber.thread.thread - lane + i,
              warp[i].state == State::Ended     ? "has ended"
@@ -406,7 +413,9 @@ extern "C" void gmc_sim_barrier(GmcSimThread *self) {
   BlockRunner::current().barrier(*reinterpret_cast<Fiber *>(self));
 }
 
-extern "C" void gmc_sim_sync_warp(GmcSimThread *self, uint32_t mask) { enterWarp(self, WarpOp::Sync, mask, 0, 0, 0, 0); }
+extern "C" void gmc_sim_sync_warp(GmcSimThread *self, uint32_t mask) {
+  enterWarp(self, WarpOp::Sync, mask, 0, 0, 0, 0);
+}
 
 extern "C" uint64_t gmc_sim_shuffle(GmcSimThread *self, uint32_t mask, uint32_t kind, uint32_t value, uint32_t lane,
                                     uint32_t clamp) {

@@ -29,7 +29,8 @@ void onFault(int signal, siginfo_t *info, void *) {
   auto *at = static_cast<const char *>(info->si_addr);
   if (at >= watch.begin && at < watch.end) {
     char text[256];
-    int n = std::snprintf(text, sizeof text, "error: internal error: sim: kernel %s accesses byte %lld of the arena, outside it\n",
+    int n = std::snprintf(text, sizeof text,
+                          "error: internal error: sim: kernel %s accesses byte %lld of the arena, outside it\n",
                           watch.kernel ? watch.kernel : "(none)", static_cast<long long>(at - watch.arena));
     (void)!::write(2, text, std::min<size_t>(static_cast<size_t>(n), sizeof text - 1));
     _exit(ExitInternal);

@@ -9,10 +9,10 @@
 
 namespace gmc::rt {
 
-/// Device memory is one allocation of the arena's size between two inaccessible regions; the trainer reaches it through write and
-/// read only, as on a GPU. Launches run in submission order, their blocks on the pool. A kernel that leaves the
-/// allocation ends the process with ExitInternal and the kernel's name; the front is exact to a page, the end to the
-/// arena's alignment.
+/// Device memory is one allocation of the arena's size between two inaccessible regions; the trainer reaches it through
+/// write and read only, as on a GPU. Launches run in submission order, their blocks on the pool. A kernel that leaves
+/// the allocation ends the process with ExitInternal and the kernel's name; the front is exact to a page, the end to
+/// the arena's alignment.
 class SimDevice : public Device {
 public:
   explicit SimDevice(unsigned threads);

@@ -47,8 +47,8 @@ public:
   static int64_t microSteps(const GmcProgram &program);
 
   /// Loads PARAMETER tensors and every tensor flagged INITIALIZER from a safetensors file straight into the arena. All
-  /// missing, misshapen and mistyped tensors are listed in one Error(ExitUsage). With `checkHash`, the file's "gmc.model"
-  /// must be this model's.
+  /// missing, misshapen and mistyped tensors are listed in one Error(ExitUsage). With `checkHash`, the file's
+  /// "gmc.model" must be this model's.
   void loadWeights(const std::string &path, bool checkHash);
 
   /// The CONSTANT tensors that the compiler computed, from the file that it wrote; wanted whatever weights are loaded.

@@ -87,7 +87,8 @@ void Report::step(const StepReport &r) {
   log("{\"event\":\"step\",\"step\":" + std::to_string(r.step) + ",\"epoch\":" + std::to_string(r.epoch) +
       ",\"loss\":" + jsonNumber(r.loss) + ",\"lr\":" + jsonNumber(r.lr) + ",\"step_ms\":" + jsonNumber(r.stepMs) +
       ",\"wait_ms\":" + jsonNumber(r.waitMs) + ",\"samples_per_s\":" + jsonNumber(r.samplesPerSecond) +
-      (r.lossScale ? ",\"loss_scale\":" + jsonNumber(*r.lossScale) + ",\"skipped\":" + (r.skipped ? "true" : "false") : "") +
+      (r.lossScale ? ",\"loss_scale\":" + jsonNumber(*r.lossScale) + ",\"skipped\":" + (r.skipped ? "true" : "false")
+                   : "") +
       "}");
   if (r.skipped)
     line("step " + std::to_string(r.step) + " skipped: a gradient overflowed, the loss scale is now " +

@@ -34,8 +34,13 @@ std::vector<Slot> programSlots(const Executor &executor, const std::vector<const
                               std::to_string(program->microBatch));
         if (slotOf(slots, *tensor, role) == slots.size()) {
           auto entries = metadata.entries.find(tensor->name);
-          slots.push_back({tensor->name, tensor->dtype, {tensor->dims + 1, tensor->dims + tensor->rank}, role == GMC_ROLE_LABEL,
-                           metadata.classes, metadata.ignoreIndex, entries == metadata.entries.end() ? 0 : entries->second});
+          slots.push_back({tensor->name,
+                           tensor->dtype,
+                           {tensor->dims + 1, tensor->dims + tensor->rank},
+                           role == GMC_ROLE_LABEL,
+                           metadata.classes,
+                           metadata.ignoreIndex,
+                           entries == metadata.entries.end() ? 0 : entries->second});
         }
       }
   return slots;
@@ -123,9 +128,9 @@ void Trainer::checkReserve() {
   uint64_t margin = model.target == GMC_TARGET_CUDA ? 8 << 20 : 1 << 20;
   uint64_t reserve = now.used - std::min(now.used, model.arenaBytes) + margin;
   throw Error(ExitMemory, "the reserve is short: " + std::to_string(now.used) + " bytes are in use before training (" +
-                              now.source + "), " + std::to_string(now.promised) + " were promised; compile with --reserve=" +
-                              std::to_string(reserve) + ", keeping this plan with --vram=" +
-                              std::to_string(model.arenaBytes + reserve) +
+                              now.source + "), " + std::to_string(now.promised) +
+                              " were promised; compile with --reserve=" + std::to_string(reserve) +
+                              ", keeping this plan with --vram=" + std::to_string(model.arenaBytes + reserve) +
                               (model.target == GMC_TARGET_HOST ? ", or use fewer --workers" : "") +
                               (now.note.empty() ? "" : "; " + now.note));
 }
@@ -337,8 +342,9 @@ int Trainer::train() {
     waitedBefore = waited;
     if (lossScale.exhausted()) {
       report.end("nan");
-      throw Error(ExitNaN, "gradients overflow fp16 at the smallest loss scale at step " + std::to_string(position.step) +
-                               ": try --precision=bf16 (compiled in), a smaller --lr or --warmup; the last checkpoint is whole");
+      throw Error(ExitNaN,
+                  "gradients overflow fp16 at the smallest loss scale at step " + std::to_string(position.step) +
+                      ": try --precision=bf16 (compiled in), a smaller --lr or --warmup; the last checkpoint is whole");
     }
     if (!std::isfinite(loss) && !skipped) {
       report.end("nan");
@@ -395,7 +401,8 @@ int Trainer::evaluateOnly() {
   loadConstants();
   std::string weights;
   if (options.resume)
-    if (auto found = readCheckpoint(checkpointFolder(), executor, weights, [&](const auto &text) { report.warn(text); })) {
+    if (auto found =
+            readCheckpoint(checkpointFolder(), executor, weights, [&](const auto &text) { report.warn(text); })) {
       position.step = found->step;
       report.line("weights of " + weights);
     }

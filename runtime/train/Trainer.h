@@ -16,8 +16,8 @@ namespace gmc::rt {
 int trainerMain(const GmcModel &model, int argc, char **argv);
 
 /// The INPUT and then LABEL tensors that any of the programs reads, without their batch dimension: an input that only
-/// other outputs than the loss need is one of evaluation, not of training. Throws Error(ExitInternal) for one whose first
-/// dimension is not the micro-batch.
+/// other outputs than the loss need is one of evaluation, not of training. Throws Error(ExitInternal) for one whose
+/// first dimension is not the micro-batch.
 std::vector<Slot> programSlots(const Executor &executor, const std::vector<const GmcProgram *> &programs,
                                const Metadata &metadata);
 

@@ -26,8 +26,8 @@ struct Stored {
   std::vector<char> data;
 };
 
-/// `forward` with one more argument for each result in `outputs`, its cotangent; returns the gradients of the arguments in
-/// `inputs`. It stands beside `forward` as "backward".
+/// `forward` with one more argument for each result in `outputs`, its cotangent; returns the gradients of the arguments
+/// in `inputs`. It stands beside `forward` as "backward".
 llvm::FailureOr<mlir::func::FuncOp> differentiate(mlir::func::FuncOp forward, llvm::ArrayRef<unsigned> inputs,
                                                   llvm::ArrayRef<unsigned> outputs);
 /// Arguments and results of the float type `element` between which the ONNX standard wants derivatives.
@@ -36,8 +36,9 @@ void findDifferentiable(mlir::func::FuncOp forward, mlir::Type element, llvm::Sm
 
 /// Compares the derivative of sum_k <output_k, R_k> along one direction, from the ops' gradients, with central
 /// differences in f64. `forward` was imported in f64. R, the direction and a shift off points without a derivative are
-/// random with a fixed seed. "outside" where there is no float input or output; "unsupported" where an op has no gradient.
-Outcome checkGradients(mlir::func::FuncOp forward, const llvm::StringMap<Stored> &given, const gmc::WeightStore &weights,
-                       const gmc::JitOptions &jit);
+/// random with a fixed seed. "outside" where there is no float input or output; "unsupported" where an op has no
+/// gradient.
+Outcome checkGradients(mlir::func::FuncOp forward, const llvm::StringMap<Stored> &given,
+                       const gmc::WeightStore &weights, const gmc::JitOptions &jit);
 
 #endif

@@ -9,8 +9,8 @@
 //   error         an error inside gmc
 // run.py drives it and knows what is expected. With --gradients, it is the derivatives that pass or fail
 // (Gradients.cpp). With --sim, the kernels are the GPU's, run on the CPU.
-// With --device-cases=FOLDER and --archs=sm_XX,..., nothing runs: the cases and, in f32, their derivatives are written as one
-// program each, for test/gpu/OpCases.cpp.
+// With --device-cases=FOLDER and --archs=sm_XX,..., nothing runs: the cases and, in f32, their derivatives are written
+// as one program each, for test/gpu/OpCases.cpp.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -104,7 +104,8 @@ std::unique_ptr<mlir::MLIRContext> newContext() {
 using Contents = std::vector<std::vector<char>>;
 
 /// What each argument holds, in its own type.
-llvm::Expected<Contents> contentsOf(mlir::func::FuncOp forward, const llvm::StringMap<Stored> &given, const WeightStore &weights) {
+llvm::Expected<Contents> contentsOf(mlir::func::FuncOp forward, const llvm::StringMap<Stored> &given,
+                                    const WeightStore &weights) {
   Contents all;
   for (unsigned i = 0; i < forward.getNumArguments(); ++i) {
     llvm::StringRef name = forward.getArgAttrOfType<mlir::StringAttr>(i, "nn.name").getValue();

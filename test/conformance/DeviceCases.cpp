@@ -58,7 +58,8 @@ llvm::Error DeviceCases::add(StringRef name, func::FuncOp function, ArrayRef<std
     give({"constant", {bytes}, offset, contents.size(), GMC_UINT8, GMC_ROLE_CONSTANT, 0}, contents);
   }
   for (auto [i, range] : llvm::enumerate(placed->results))
-    program.tensors.push_back(tensorAt("result" + std::to_string(i), function.getResultTypes()[i], range, GMC_ROLE_OUTPUT));
+    program.tensors.push_back(
+        tensorAt("result" + std::to_string(i), function.getResultTypes()[i], range, GMC_ROLE_OUTPUT));
   return llvm::Error::success();
 }
 
@@ -72,7 +73,8 @@ static llvm::Error writeFile(const std::string &path, StringRef contents) {
   return llvm::Error::success();
 }
 
-llvm::Error DeviceCases::write(const std::string &folder, const std::vector<std::string> &archs, uint64_t reserveBytes) {
+llvm::Error DeviceCases::write(const std::string &folder, const std::vector<std::string> &archs,
+                               uint64_t reserveBytes) {
   image.alignment = 256;
   image.reserveBytes = reserveBytes;
   image.budgetBytes = image.arenaBytes + reserveBytes;

@@ -1,14 +1,15 @@
-// Two builds of one model in one process: for cuda, on the GPU, and for sim, the same kernels on the CPU. They take every step from
-// the same arena, whose every word is compared afterwards, so that each kernel is judged alone. Linked with the object that
-// `gmc compile --target=cuda --emit=obj` writes, and the one for sim with its gmc_model renamed gmc_model_sim.
+// Two builds of one model in one process: for cuda, on the GPU, and for sim, the same kernels on the CPU. They take
+// every step from the same arena, whose every word is compared afterwards, so that each kernel is judged alone. Linked
+// with the object that `gmc compile --target=cuda --emit=obj` writes, and the one for sim with its gmc_model renamed
+// gmc_model_sim.
 //
 //   lockstep WEIGHTS.safetensors [--constants=FILE] [--ids=K] [--tolerance=X] [--threads=N]
 //
-// Inputs are pseudo-random; integers and labels are below K. What the compiler computed of the weights comes from FILE where the plan
-// is not the one that WEIGHTS was written with. Prints a JSON object a line: one for each kernel, with the largest difference
-// relative to the value or to the step's root mean square, and a last one with the sums. Exit code 5 when a kernel differs by more
-// than X. Sums in another order round to a neighbouring bf16 or f16 now and then: such pairs are counted, and are at most MostRounded
-// of what a step writes.
+// Inputs are pseudo-random; integers and labels are below K. What the compiler computed of the weights comes from FILE
+// where the plan is not the one that WEIGHTS was written with. Prints a JSON object a line: one for each kernel, with
+// the largest difference relative to the value or to the step's root mean square, and a last one with the sums. Exit
+// code 5 when a kernel differs by more than X. Sums in another order round to a neighbouring bf16 or f16 now and then:
+// such pairs are counted, and are at most MostRounded of what a step writes.
 #include "test/gpu/Main.h"
 #include "runtime/cuda/CudaDevice.h"
 #include "runtime/sim/SimDevice.h"

@@ -1,10 +1,12 @@
-// Every program of a model once on the GPU and once on the CPU, from the same inputs: all that its OUTPUT tensors hold is compared.
-// Linked with the objects that `gmc-conformance --device-cases=FOLDER` writes, the one for sim with its gmc_model renamed gmc_model_sim.
+// Every program of a model once on the GPU and once on the CPU, from the same inputs: all that its OUTPUT tensors hold
+// is compared. Linked with the objects that `gmc-conformance --device-cases=FOLDER` writes, the one for sim with its
+// gmc_model renamed gmc_model_sim.
 //
 //   opcases CASES.bin [--threads=N]
 //
-// Integers must be equal; floats may differ by the tolerance of their type, relative to the value or to the tensor's root mean
-// square. Prints a JSON object a line: one for each program that differs, and a last one with the sums. Exit code 5 when any does.
+// Integers must be equal; floats may differ by the tolerance of their type, relative to the value or to the tensor's
+// root mean square. Prints a JSON object a line: one for each program that differs, and a last one with the sums. Exit
+// code 5 when any does.
 #include "test/gpu/Main.h"
 #include "runtime/cuda/CudaDevice.h"
 #include "runtime/data/DType.h"
@@ -119,7 +121,12 @@ int compareAll(const std::string &path, unsigned threads) {
       std::cout << Json{{"case", program.name}, {"apart", std::isinf(here) ? -1 : here}}.dump() << std::endl;
     }
   }
-  std::cout << Json{{"cases", gmc_model.numPrograms}, {"kernels", kernels.size()}, {"failed", failed}, {"worst_f32", worst}, {"ops", ops}}.dump()
+  std::cout << Json{{"cases", gmc_model.numPrograms},
+                    {"kernels", kernels.size()},
+                    {"failed", failed},
+                    {"worst_f32", worst},
+                    {"ops", ops}}
+                   .dump()
             << std::endl;
   return failed ? 5 : 0;
 }

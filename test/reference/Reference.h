@@ -11,14 +11,15 @@
 
 namespace gmc::test {
 
-/// Imports a model for the inputs `in_*` of an archive, builds training functions and runs them. Failures are reported to
-/// GoogleTest; then ok() is false.
+/// Imports a model for the inputs `in_*` of an archive, builds training functions and runs them. Failures are reported
+/// to GoogleTest; then ok() is false.
 class ReferenceModel {
 public:
   ReferenceModel(const std::string &modelPath, const Npz &npz, const std::string &loss, bool doublePrecision);
 
   bool ok() const { return good; }
-  /// @micro with the label `y`, or with the cotangents R0, R1... where the archive has those; inputs and weights are set.
+  /// @micro with the label `y`, or with the cotangents R0, R1... where the archive has those; inputs and weights are
+  /// set.
   std::unique_ptr<FunctionRunner> micro(const TrainingOptions &options);
   /// @update; parameters, gradients and states are zero.
   std::unique_ptr<FunctionRunner> update(const TrainingOptions &options);

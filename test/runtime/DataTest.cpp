@@ -81,7 +81,8 @@ TEST(Idx, ReadsPlainAndGzipped) {
   expectError(dir.path.string() + "[2:9]", {{Pixels4, ClassLabel}}, "has 3 samples");
   expectError(dir.path.string() + "[2:2]", {{Pixels4, ClassLabel}}, "none of them");
   expectError(dir.path.string() + "[a:2]", {{Pixels4, ClassLabel}}, "no sample range");
-  expectError(dir.path.string(), {{{"x", GMC_FLOAT, {5}, false}, ClassLabel}}, "a sample has shape [2,2], 'x' wants [5]");
+  expectError(dir.path.string(), {{{"x", GMC_FLOAT, {5}, false}, ClassLabel}},
+              "a sample has shape [2,2], 'x' wants [5]");
   expectError(dir.path.string(), {{Pixels4, Pixels4, ClassLabel}}, "NAME=FILE.npy");
 }
 
@@ -133,14 +134,15 @@ TEST(Npy, BindsAndConverts) {
   EXPECT_EQ(y, -100);
   EXPECT_EQ(openSource(spec + "[1:2]", options)->size(), 1);
   // Ranges of their own: sample 0 is the pixels' second, the mask's first and the label's last.
-  auto own = openSource("x=" + (dir / "x.npy") + "[1:2],mask=" + (dir / "m.npy") + "[:1],label=" + (dir / "y.npy") + "[-1:]",
-                        options);
+  auto own = openSource(
+      "x=" + (dir / "x.npy") + "[1:2],mask=" + (dir / "m.npy") + "[:1],label=" + (dir / "y.npy") + "[-1:]", options);
   ASSERT_EQ(own->size(), 1);
   own->load(0, tensors, context);
   EXPECT_EQ(x[3], 4 / 255.0f);
   EXPECT_EQ(m[0], 0x3c00);
   EXPECT_EQ(y, -100);
-  expectError("x=" + (dir / "x.npy") + "[0:1],mask=" + (dir / "m.npy") + ",label=" + (dir / "y.npy"), options, "has 2 samples");
+  expectError("x=" + (dir / "x.npy") + "[0:1],mask=" + (dir / "m.npy") + ",label=" + (dir / "y.npy"), options,
+              "has 2 samples");
   expectError("x=" + (dir / "x.npy") + "[0:3],mask=" + (dir / "m.npy"), options, "has 2 samples");
   expectError("x=" + (dir / "x.npy"), options, "add mask=FILE.npy,label=FILE.npy");
   expectError(spec + ",zzz=" + (dir / "x.npy"), options, "no input 'zzz'");

@@ -78,8 +78,12 @@ TEST(Folder, CmykBecomesLight) {
   TempDir dir;
   std::filesystem::create_directory(dir / "c");
   // libjpeg marks its CMYK files as Adobe's: samples are the complement of ink. The black plane darkens all others.
-  writeJpeg(dir / "c/1.jpg", 32, 32, [](int x, int y, int c) { return c == 0 ? 4 * x : c == 1 ? 4 * y : c == 2 ? 255 : 128; },
-            /*progressive=*/false, /*cmyk=*/true);
+  writeJpeg(
+      dir / "c/1.jpg", 32, 32, [](int x, int y, int c) { return c == 0   ? 4 * x
+                                                                : c == 1 ? 4 * y
+                                                                : c == 2 ? 255
+                                                                         : 128; },
+      /*progressive=*/false, /*cmyk=*/true);
   auto color = load(*openSource(dir.path.string(), picturesOf(3, 32)), 0, 3 * 32 * 32);
   auto gray = load(*openSource(dir.path.string(), picturesOf(1, 32)), 0, 32 * 32);
   for (int y = 0; y < 32; ++y)
@@ -179,7 +183,8 @@ TEST(Shards, AreReadInPlace) {
   std::string pax = "12 path=x.y\n"; // GNU long name and a pax path
   writeFile(dir / "s-01.tar", tarMember("././@LongLink", longName + '\0', 'L') + tarMember("short.png", b) +
                                   tarMember("././@LongLink", std::string(150, 'n') + ".cls" + '\0', 'L') +
-                                  tarMember("short.cls", "7") + tarMember("pax", pax, 'x') + tarMember("z.txt", "") + end);
+                                  tarMember("short.cls", "7") + tarMember("pax", pax, 'x') + tarMember("z.txt", "") +
+                                  end);
   auto source = openSource(dir / "s-{00..01}.tar", picturesOf(3, 8));
   ASSERT_EQ(source->size(), 3);
   EXPECT_EQ(source->groups(), (std::vector<int64_t>{0, 2, 3}));

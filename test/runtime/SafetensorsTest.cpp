@@ -25,7 +25,8 @@ TEST(Safetensors, RoundTrip) {
   TempDir dir;
   std::vector<float> a = {1, 2, 3, 4, 5, 6};
   std::vector<int64_t> b = {-7};
-  writeSafetensors(dir / "f", {{"a/w", GMC_FLOAT, {2, 3}}, {"empty", GMC_FLOAT16, {0, 4}}, {"b \"q\" é", GMC_INT64, {}}},
+  writeSafetensors(dir / "f",
+                   {{"a/w", GMC_FLOAT, {2, 3}}, {"empty", GMC_FLOAT16, {0, 4}}, {"b \"q\" é", GMC_INT64, {}}},
                    {{"k", "v"}}, [&](size_t i, const auto &sink) {
                      if (i == 0) {
                        sink(a.data(), 8);

@@ -1,5 +1,5 @@
-// The threads of a block as fibers: what barriers and warp operations give, and what is reported instead of a hang. The kernels
-// are what the compiler emits for the sim target, written by hand.
+// The threads of a block as fibers: what barriers and warp operations give, and what is reported instead of a hang. The
+// kernels are what the compiler emits for the sim target, written by hand.
 #include "gmc/Error.h"
 #include "gmc/Sim.h"
 
@@ -69,9 +69,11 @@ const ShuffleCase cases[] = {
     {GMC_SIM_SHUFFLE_XOR, 5, 31, [](uint32_t i) { return i ^ 5; }, [](uint32_t) { return true; }},
     {GMC_SIM_SHUFFLE_XOR, 16, 15, [](uint32_t i) { return i < 16 ? i : i ^ 16; }, [](uint32_t i) { return i >= 16; }},
     {GMC_SIM_SHUFFLE_UP, 3, 0, [](uint32_t i) { return i < 3 ? i : i - 3; }, [](uint32_t i) { return i >= 3; }},
-    {GMC_SIM_SHUFFLE_UP, 3, 24 << 8, [](uint32_t i) { return i % 8 < 3 ? i : i - 3; }, [](uint32_t i) { return i % 8 >= 3; }},
+    {GMC_SIM_SHUFFLE_UP, 3, 24 << 8, [](uint32_t i) { return i % 8 < 3 ? i : i - 3; },
+     [](uint32_t i) { return i % 8 >= 3; }},
     {GMC_SIM_SHUFFLE_DOWN, 4, 31, [](uint32_t i) { return i > 27 ? i : i + 4; }, [](uint32_t i) { return i <= 27; }},
-    {GMC_SIM_SHUFFLE_DOWN, 1, 24 << 8 | 31, [](uint32_t i) { return i % 8 == 7 ? i : i + 1; }, [](uint32_t i) { return i % 8 != 7; }},
+    {GMC_SIM_SHUFFLE_DOWN, 1, 24 << 8 | 31, [](uint32_t i) { return i % 8 == 7 ? i : i + 1; },
+     [](uint32_t i) { return i % 8 != 7; }},
     {GMC_SIM_SHUFFLE_DOWN, 1, 9, [](uint32_t i) { return i >= 9 ? i : i + 1; }, [](uint32_t i) { return i < 9; }},
     {GMC_SIM_SHUFFLE_IDX, 17, 31, [](uint32_t) { return 17u; }, [](uint32_t) { return true; }},
     {GMC_SIM_SHUFFLE_IDX, 2, 24 << 8 | 31, [](uint32_t i) { return i / 8 * 8 + 2; }, [](uint32_t) { return true; }},
@@ -160,7 +162,8 @@ TEST(SimFibersDeath, ShuffleAgainstBarrier) {
 
 TEST(SimFibersDeath, ShuffleOutsideItsOwnMask) {
   auto kernel = [](GmcSimThread *self) { gmc_sim_shuffle(self, 0xffff, GMC_SIM_SHUFFLE_XOR, 0, 1, 31); };
-  EXPECT_EXIT(run(kernel, 32), testing::ExitedWithCode(ExitInternal), "thread 16 .*mask 0x0000ffff, which does not name it");
+  EXPECT_EXIT(run(kernel, 32), testing::ExitedWithCode(ExitInternal),
+              "thread 16 .*mask 0x0000ffff, which does not name it");
 }
 
 TEST(SimFibersDeath, ShuffleFromALaneOutsideTheMask) {

@@ -1,8 +1,8 @@
 // A model as the compiler would emit it, written by hand: softmax regression on 784 inputs and 10 classes, SGD with
 // momentum and weight decay, micro-batch 50 x 2, evaluation batch 100. Each kernel is a plain loop.
 //
-// With GMC_TEST_CUDA the same model for the target cuda: its device code is PTX in name only, the kernels that a simulated driver
-// runs (cuda/SimulatedDriver.h) are those of this file built for the host.
+// With GMC_TEST_CUDA the same model for the target cuda: its device code is PTX in name only, the kernels that a
+// simulated driver runs (cuda/SimulatedDriver.h) are those of this file built for the host.
 #include "gmc/Abi.h"
 #include "gmc/DeviceImage.h"
 

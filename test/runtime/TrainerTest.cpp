@@ -90,7 +90,8 @@ TEST_F(TrainerTest, KilledAtAnyInstantTheLastCheckpointIsWhole) {
 }
 
 TEST_F(TrainerTest, TerminateExits143) {
-  pid_t pid = spawn(training({"--steps=1000000", "--checkpoint=" + (dir / "c"), "--log=" + (dir / "log")}), dir / "out");
+  pid_t pid =
+      spawn(training({"--steps=1000000", "--checkpoint=" + (dir / "c"), "--log=" + (dir / "log")}), dir / "out");
   while (readFile(dir / "log").size() < 200)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   kill(pid, SIGTERM);

@@ -146,7 +146,8 @@ static int compileTrainer(const CompileOptions &options, const OnnxModel &model,
     return usageError(std::move(error));
   log.stop();
   printPlan(llvm::outs(), *compiled, request);
-  llvm::outs() << "wrote " << output << (options.emit == "exe" ? " and " + output + ".safetensors" : std::string()) << "\n";
+  llvm::outs() << "wrote " << output << (options.emit == "exe" ? " and " + output + ".safetensors" : std::string())
+               << "\n";
   return ExitOk;
 }
 
@@ -163,8 +164,9 @@ static int runCompile(const CompileOptions &options) {
     return usageError("--target=" + typed);
   if (typed.empty() && !findCudaTools().any()) {
     target = planning::PlanTarget::Host;
-    llvm::errs() << "gmc: note: no CUDA toolkit is found (CUDA_HOME, CUDA_PATH, /usr/local/cuda, ptxas on PATH); compiling for the "
-                    "host. --target=cuda insists\n";
+    llvm::errs()
+        << "gmc: note: no CUDA toolkit is found (CUDA_HOME, CUDA_PATH, /usr/local/cuda, ptxas on PATH); compiling for the "
+           "host. --target=cuda insists\n";
   }
   if (options.emit == "ptx" && target != planning::PlanTarget::Cuda)
     return usageError("--emit=ptx is for --target=cuda");
@@ -179,7 +181,8 @@ static int runCompile(const CompileOptions &options) {
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
   bool early = !options.phase.empty() && options.phase != "link";
   PhaseLog log(early || !options.dumps.empty());
-  int code = early ? stopAt(options, *model, *request, context, log) : compileTrainer(options, *model, *request, context, log);
+  int code =
+      early ? stopAt(options, *model, *request, context, log) : compileTrainer(options, *model, *request, context, log);
   log.stop();
   if (!options.dumps.empty()) // also of a compilation that failed: up to where it came
     if (llvm::Error error = writeDumps(options.dumps, log))
@@ -196,9 +199,12 @@ void registerCompile(CLI::App &app, int &exitCode) {
   CLI::App *command = app.add_subcommand("compile", "Compile a model into a trainer that stays within a memory budget");
   addTrainOptions(*command, options->train);
   command->add_option("-o", options->output, "the trainer; its weights go to OUT.safetensors");
-  command->add_option("--emit", options->emit, "exe, plan, llvm, ptx (a module for each --arch, one after another) or obj")
+  command
+      ->add_option("--emit", options->emit, "exe, plan, llvm, ptx (a module for each --arch, one after another) or obj")
       ->check(CLI::IsMember({"exe", "plan", "llvm", "ptx", "obj"}));
-  command->add_option("--compile-to", options->phase, "stop after this phase and write its IR: " + llvm::join(phaseNames(), ", "))
+  command
+      ->add_option("--compile-to", options->phase,
+                   "stop after this phase and write its IR: " + llvm::join(phaseNames(), ", "))
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   command->add_option("--dump-phases-to", options->dumps, "a folder: the IR after each phase as NN-PHASE.mlir")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

@@ -121,7 +121,8 @@ public:
       if (x.size != y.size)
         (x.size < y.size ? grown : shrunk).push_back({label(key), x.size, y.size});
       if (x.offset != y.offset)
-        moved.push_back({label(key) + " from " + std::to_string(x.offset) + " to " + std::to_string(y.offset), x.size, y.size});
+        moved.push_back(
+            {label(key) + " from " + std::to_string(x.offset) + " to " + std::to_string(y.offset), x.size, y.size});
     }
     for (auto &[key, list] : inB)
       if (!inA.count(key))
@@ -134,7 +135,9 @@ public:
   }
 
 private:
-  static std::string label(const std::pair<std::string, std::string> &key) { return key.first + " (" + key.second + ")"; }
+  static std::string label(const std::pair<std::string, std::string> &key) {
+    return key.first + " (" + key.second + ")";
+  }
 
   void row(const char *what, const std::string &x, const std::string &y, const std::string &change) {
     os << llvm::format("%-22s%14s%14s%14s\n", what, x.c_str(), y.c_str(), change.c_str());
@@ -209,8 +212,9 @@ static int runDiff(const DiffCommand &command) {
   for (auto [name, file, plan] : {std::tuple("A ", &command.a, &plans[0]), std::tuple("B ", &command.b, &plans[1])}) {
     llvm::outs() << name << *file << ": ";
     if (plan->fits)
-      llvm::outs() << llvm::sys::path::filename(plan->model) << "  batch " << plan->batch << " = " << plan->microBatch << " x "
-                   << plan->accumulation << "   " << plan->precision << "   " << planning::toString(plan->target) << "\n";
+      llvm::outs() << llvm::sys::path::filename(plan->model) << "  batch " << plan->batch << " = " << plan->microBatch
+                   << " x " << plan->accumulation << "   " << plan->precision << "   "
+                   << planning::toString(plan->target) << "\n";
     else
       llvm::outs() << "does not fit\n";
   }

@@ -43,8 +43,8 @@ public:
   mlir::func::FuncOp forward() { return imported.module->lookupSymbol<mlir::func::FuncOp>("forward"); }
   /// Compiles a function of the module and sets its weights; null after printing what is wrong and setting exitCode.
   std::unique_ptr<FunctionRunner> compile(mlir::func::FuncOp function, int &exitCode);
-  /// Sets arguments of roles input and label from the given tensors, and valid_samples and rng to all and zero. Lists all
-  /// that are missing.
+  /// Sets arguments of roles input and label from the given tensors, and valid_samples and rng to all and zero. Lists
+  /// all that are missing.
   llvm::Error setInputs(FunctionRunner &runner);
 
   const ExecutionOptions &options;

@@ -1,7 +1,7 @@
 //===- Export.cpp - gmc export --------------------------------------------------------------------------===//
 //
-// Puts trained weights back into the ONNX file they came from. A graph exported in training mode becomes one for inference:
-// BatchNormalization reads its running statistics, Dropout passes through.
+// Puts trained weights back into the ONNX file they came from. A graph exported in training mode becomes one for
+// inference: BatchNormalization reads its running statistics, Dropout passes through.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 

@@ -153,7 +153,9 @@ void registerGrad(CLI::App &app, int &exitCode) {
   CLI::App *command = app.add_subcommand("grad", "One forward and backward pass; writes the gradients");
   addExecutionOptions(*command, options->execution);
   addModeOptions(*command, options->training);
-  command->add_option("--precision", options->precision, "fp32 (default), or by the policy of bf16 or fp16, without a loss scale")
+  command
+      ->add_option("--precision", options->precision,
+                   "fp32 (default), or by the policy of bf16 or fp16, without a loss scale")
       ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   command->add_option("--label", options->label, "labels of the attached loss, .npy or .pb");

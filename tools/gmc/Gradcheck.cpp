@@ -3,7 +3,8 @@
 // In f64, for each parameter p with gradient g: along a random unit direction v, and for single elements (those of the
 // largest gradient and random ones), (L(p + h v) - L(p - h v)) / 2h against <g, v>. Central differences are off by
 // O(h^2) of a third derivative plus rounding of L / h, which is allowed for. A kink (ReLU, max pooling) between the two
-// points makes them disagree at one step size; a comparison fails only when it fails at every one that rounding permits.
+// points makes them disagree at one step size; a comparison fails only when it fails at every one that rounding
+// permits.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -72,7 +73,8 @@ public:
     return loss.result(0).at(0);
   }
 
-  /// Moves argument i by +-h along v (sparse: pairs of element and weight) at falling step sizes until both sides agree.
+  /// Moves argument i by +-h along v (sparse: pairs of element and weight) at falling step sizes until both sides
+  /// agree.
   Comparison compare(unsigned i, llvm::ArrayRef<std::pair<int64_t, double>> v, double analytic, double scale) {
     Comparison best;
     best.error = INFINITY;
@@ -168,7 +170,8 @@ static int check(FunctionRunner &micro, FunctionRunner &loss, const GradcheckOpt
     ++checked;
     failed += !good;
     llvm::outs() << pad(port.name, width + 2) << pad(std::to_string(elements), 12) << pad(scientific(norm), 14)
-                 << pad(scientific(directional.error), 14) << pad(scientific(worst.error), 14) << (good ? "ok" : "FAIL");
+                 << pad(scientific(directional.error), 14) << pad(scientific(worst.error), 14)
+                 << (good ? "ok" : "FAIL");
     if (!good) {
       const Comparison &shown = directional.error > options.tolerance ? directional : worst;
       llvm::outs() << "  analytic " << jsonNumber(shown.analytic) << " numeric " << jsonNumber(shown.numeric);

@@ -1,7 +1,8 @@
 //===- Info.cpp - gmc info ------------------------------------------------------------------------------===//
 //
-// Answers without weights and without a value for every dimension: symbols without a value are tried with a few sizes, and
-// the attempt with the fewest problems is reported. Exits 0 whenever it could answer, also for an unsupported model.
+// Answers without weights and without a value for every dimension: symbols without a value are tried with a few sizes,
+// and the attempt with the fewest problems is reported. Exits 0 whenever it could answer, also for an unsupported
+// model.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 
@@ -268,7 +269,8 @@ static void printText(const Json &json, llvm::raw_ostream &os) {
        << text(label["input"]) << "\n";
   else
     os << text(label["loss"]) << " of " << text(label["output"]) << "; label "
-       << (label["dtype"].is_array() ? "int32 or int64" : text(label["dtype"])) << " " << shapeText(label["shape"]) << "\n";
+       << (label["dtype"].is_array() ? "int32 or int64" : text(label["dtype"])) << " " << shapeText(label["shape"])
+       << "\n";
   os << "operators\n";
   for (const Json &op : json["ops"])
     os << "  " << llvm::left_justify(op["count"].dump(), 7)

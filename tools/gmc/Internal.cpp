@@ -29,7 +29,8 @@ static void reproduceAndExit(const char *reason) {
   }
   put(STDERR_FILENO, "gmc: internal error: ");
   put(STDERR_FILENO, reason);
-  put(STDERR_FILENO, fd >= 0 ? "\ngmc: please report it with the model and " : "\ngmc: no reproducer could be written to ");
+  put(STDERR_FILENO,
+      fd >= 0 ? "\ngmc: please report it with the model and " : "\ngmc: no reproducer could be written to ");
   put(STDERR_FILENO, reproducerPath);
   put(STDERR_FILENO, "\n");
   _exit(ExitInternal);

@@ -76,7 +76,8 @@ void addUnavailableOptions(CLI::App &app, llvm::ArrayRef<const char *> names) {
   for (const char *name : names) {
     std::string option = name;
     app.add_option_function<std::string>(
-           name, [option](const std::string &) { throw CLI::ValidationError(option, "is not available in this release"); })
+           name,
+           [option](const std::string &) { throw CLI::ValidationError(option, "is not available in this release"); })
         ->expected(0, 1)
         ->group("");
   }

@@ -22,7 +22,8 @@ struct ModelOptions {
 /// Adds the positional MODEL and --batch, --dim, --loss, --train, --freeze, --init.
 void addModelOptions(CLI::App &app, ModelOptions &options);
 
-/// The import's options, without the batch: dims, loss outputs, training restrictions, init. Error: one of them is malformed.
+/// The import's options, without the batch: dims, loss outputs, training restrictions, init. Error: one of them is
+/// malformed.
 llvm::Expected<ImportOptions> toImportOptions(const ModelOptions &options, const OnnxModel &model);
 
 /// --batch, or what the file fixes, or 32. Error: --batch contradicts the file.

@@ -18,8 +18,8 @@ struct PlanCommand {
 };
 } // namespace
 
-/// What the planner solved for the plan's micro-batch, for gmc remat. Storage taken over in place is left out: in the file's
-/// terms a value and the one it replaces are live together.
+/// What the planner solved for the plan's micro-batch, for gmc remat. Storage taken over in place is left out: in the
+/// file's terms a value and the one it replaces are live together.
 static bool dumpRemat(const std::string &path, planning::RematProblem problem) {
   for (planning::RematNode &node : problem.nodes)
     node.inplaceOf = -1;
@@ -79,7 +79,8 @@ void registerPlan(CLI::App &app, int &exitCode) {
   sub->add_option("--json", command->json, "write the plan here; - is stdout");
   sub->add_flag("--frontier", command->frontier, "every trade between memory and time");
   sub->add_option("--dump-remat", command->dumpRemat, "write the rematerialization problem here, for gmc remat");
-  sub->add_option("--samples", command->samples, "samples of an epoch: predicts how long training takes")->check(CLI::PositiveNumber);
+  sub->add_option("--samples", command->samples, "samples of an epoch: predicts how long training takes")
+      ->check(CLI::PositiveNumber);
   sub->add_option("--epochs", command->epochs, "epochs of that training; default 1")->check(CLI::PositiveNumber);
   addUnavailableOptions(*sub, {"--html"});
   sub->callback([command, &exitCode] { exitCode = runPlan(*command); });

@@ -17,7 +17,10 @@ std::string bytesText(double bytes) {
     ++unit;
   }
   char text[64];
-  std::snprintf(text, sizeof text, unit == 0 || magnitude >= 100 ? "%s%.0f %s" : magnitude >= 10 ? "%s%.1f %s" : "%s%.2f %s",
+  std::snprintf(text, sizeof text,
+                unit == 0 || magnitude >= 100 ? "%s%.0f %s"
+                : magnitude >= 10             ? "%s%.1f %s"
+                                              : "%s%.2f %s",
                 bytes < 0 ? "-" : "", magnitude, units[unit]);
   return text;
 }
@@ -73,8 +76,8 @@ static void printLevers(llvm::raw_ostream &os, const planning::Plan &plan) {
   os << "\n";
 }
 
-/// The point farthest below the line from the fastest to the smallest, time on a logarithmic scale: from here on less memory
-/// costs more than it did.
+/// The point farthest below the line from the fastest to the smallest, time on a logarithmic scale: from here on less
+/// memory costs more than it did.
 static size_t kneeOf(const std::vector<planning::FrontierPoint> &points) {
   const planning::FrontierPoint &fast = points.front(), &small = points.back();
   double bytes = double(fast.budgetBytes - small.budgetBytes), slowdown = std::log(small.stepMs / fast.stepMs);
@@ -94,9 +97,9 @@ static size_t kneeOf(const std::vector<planning::FrontierPoint> &points) {
 void printPlan(llvm::raw_ostream &os, const CompiledPlan &compiled, const CompileRequest &request) {
   const planning::Plan &plan = compiled.plan;
   printHeader(os, plan, request);
-  os << (request.budgetBytes ? "FITS in " + bytesText(plan.budgetBytes) : "needs " + bytesText(plan.budgetBytes)) << ": arena "
-     << bytesText(plan.arenaBytes) << " + reserve " << bytesText(plan.reserveBytes) << "       smallest budget "
-     << bytesText(plan.floorBytes) << " (" << plan.floorBytes << " bytes)\n";
+  os << (request.budgetBytes ? "FITS in " + bytesText(plan.budgetBytes) : "needs " + bytesText(plan.budgetBytes))
+     << ": arena " << bytesText(plan.arenaBytes) << " + reserve " << bytesText(plan.reserveBytes)
+     << "       smallest budget " << bytesText(plan.floorBytes) << " (" << plan.floorBytes << " bytes)\n";
   std::set<int64_t> recomputed;
   int64_t activations = 0;
   for (const planning::PlanStep &step : plan.steps) {
@@ -116,9 +119,10 @@ void printPlan(llvm::raw_ostream &os, const CompiledPlan &compiled, const Compil
   for (int64_t id : plan.peak.buffers)
     kinds[plan.buffers[id].kind] += plan.buffers[id].size;
   using K = planning::BufferKind;
-  os << "  at the peak: parameters " << bytesText(kinds[K::Parameter]) << "   constants " << bytesText(kinds[K::Constant])
-     << "   gradients " << bytesText(kinds[K::Gradient]) << "   optimizer and state " << bytesText(kinds[K::State])
-     << "   activations " << bytesText(kinds[K::Activation] + kinds[K::ActivationGradient]) << "   workspace "
+  os << "  at the peak: parameters " << bytesText(kinds[K::Parameter]) << "   constants "
+     << bytesText(kinds[K::Constant]) << "   gradients " << bytesText(kinds[K::Gradient]) << "   optimizer and state "
+     << bytesText(kinds[K::State]) << "   activations "
+     << bytesText(kinds[K::Activation] + kinds[K::ActivationGradient]) << "   workspace "
      << bytesText(kinds[K::Workspace]) << "   input " << bytesText(kinds[K::Input]);
   if (kinds[K::Cast])
     os << "   low-precision copies " << bytesText(kinds[K::Cast]);
@@ -144,8 +148,8 @@ void printPlan(llvm::raw_ostream &os, const CompiledPlan &compiled, const Compil
 void printNoFit(llvm::raw_ostream &os, const CompiledPlan &compiled, const CompileRequest &request) {
   const planning::Plan &plan = compiled.plan;
   printHeader(os, plan, request);
-  os << "DOES NOT FIT in " << bytesText(plan.budgetBytes) << ": smallest budget found " << bytesText(plan.floorBytes) << " ("
-     << plan.floorBytes << " bytes), no plan can need less than " << bytesText(plan.boundBytes) << "\n";
+  os << "DOES NOT FIT in " << bytesText(plan.budgetBytes) << ": smallest budget found " << bytesText(plan.floorBytes)
+     << " (" << plan.floorBytes << " bytes), no plan can need less than " << bytesText(plan.boundBytes) << "\n";
   printPeak(os, plan);
   printLevers(os, plan);
   os << "way out: --vram=" << plan.floorBytes << " or more";
@@ -157,9 +161,9 @@ void printNoFit(llvm::raw_ostream &os, const CompiledPlan &compiled, const Compi
 void printFrontier(llvm::raw_ostream &os, const planning::Plan &plan) {
   os << "frontier: " << plan.points.size() << " points\n      budget       arena        step    slower  micro-batch\n";
   for (const planning::FrontierPoint &p : plan.points)
-    os << llvm::format("%12s%12s%12s%9.1f %%%13lld\n", bytesText(p.budgetBytes).c_str(), bytesText(p.arenaBytes).c_str(),
-                       timeText(p.stepMs).c_str(), 100 * (p.stepMs / plan.points.front().stepMs - 1),
-                       static_cast<long long>(p.microBatch));
+    os << llvm::format("%12s%12s%12s%9.1f %%%13lld\n", bytesText(p.budgetBytes).c_str(),
+                       bytesText(p.arenaBytes).c_str(), timeText(p.stepMs).c_str(),
+                       100 * (p.stepMs / plan.points.front().stepMs - 1), static_cast<long long>(p.microBatch));
 }
 
 } // namespace gmc

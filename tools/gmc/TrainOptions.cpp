@@ -12,10 +12,13 @@ void addTrainOptions(CLI::App &app, TrainOptions &o) {
   last(app.add_option("--vram", o.vram, "memory budget of the process: 4GB, 4GiB, bytes"));
   last(app.add_option("--target", o.target, "cuda, host or sim"))->check(CLI::IsMember({"cuda", "host", "sim"}));
   last(app.add_option("--arch", o.arch, "sm_86,sm_90,... or native, x86-64-v3, x86-64-v4"));
-  last(app.add_option("--threads", o.threads, "host: threads the plan is for; default: this machine's cores"))->check(CLI::PositiveNumber);
+  last(app.add_option("--threads", o.threads, "host: threads the plan is for; default: this machine's cores"))
+      ->check(CLI::PositiveNumber);
   last(app.add_option("--micro-batch", o.microBatch, "rows per micro-step: auto or N"));
   last(app.add_option("--accumulate", o.accumulate, "micro-steps per optimizer step: auto or N"));
-  last(app.add_option("--precision", o.precision, "auto, fp32, bf16 or fp16: what matrix products and convolutions compute in"))->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}));
+  last(app.add_option("--precision", o.precision,
+                      "auto, fp32, bf16 or fp16: what matrix products and convolutions compute in"))
+      ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}));
   last(app.add_option("--numerics", o.numerics, "free or pinned"))->check(CLI::IsMember({"free", "pinned"}));
   last(app.add_option("--optimizer", o.optimizer, "adamw, adam, sgd, momentum, nesterov, lion"))
       ->check(CLI::IsMember({"adamw", "adam", "sgd", "momentum", "nesterov", "lion"}));
@@ -24,12 +27,16 @@ void addTrainOptions(CLI::App &app, TrainOptions &o) {
   last(app.add_option("--bn", o.bn, "train or frozen"))->check(CLI::IsMember({"train", "frozen"}));
   last(app.add_option("--dropout", o.dropout, "on or off"))->check(CLI::IsMember({"on", "off"}));
   last(app.add_option("--remat", o.remat, "auto, off or all"))->check(CLI::IsMember({"auto", "off", "all"}));
-  last(app.add_option("--libraries", o.libraries, "host: auto (oneDNN where it is predicted to be faster), all (wherever it has the computation) or none"))
+  last(app.add_option(
+           "--libraries", o.libraries,
+           "host: auto (oneDNN where it is predicted to be faster), all (wherever it has the computation) or none"))
       ->check(CLI::IsMember({"auto", "all", "none"}));
   last(app.add_option("--device", o.device, "device profile"));
   last(app.add_option("--reserve", o.reserve, "bytes beside the arena, instead of the computed ones"));
-  last(app.add_option("--workers-max", o.workersMax, "decoding threads the reserve holds memory for"))->check(CLI::Range(1, 64));
-  last(app.add_option("--shuffle-buffer-max", o.shuffleBufferMax, "shuffle buffer the reserve holds memory for"))->check(CLI::NonNegativeNumber);
+  last(app.add_option("--workers-max", o.workersMax, "decoding threads the reserve holds memory for"))
+      ->check(CLI::Range(1, 64));
+  last(app.add_option("--shuffle-buffer-max", o.shuffleBufferMax, "shuffle buffer the reserve holds memory for"))
+      ->check(CLI::NonNegativeNumber);
   last(app.add_option("--effort", o.effort, "planning effort 1..5"))->check(CLI::Range(1, 5));
 }
 
@@ -52,8 +59,9 @@ static Precision choosePrecision(const std::string &word, llvm::ArrayRef<std::st
   for (const std::string &arch : archs)
     lowest = std::min(lowest, llvm::cantFail(parseSm(arch)));
   Precision precision = preferredPrecision(archs);
-  note = "--precision=auto is " + toString(precision).str() + " for " + (archs.size() > 1 ? "the lowest --arch, " : "") +
-         "sm_" + std::to_string(lowest) + "; --precision=fp32 turns it off";
+  note = "--precision=auto is " + toString(precision).str() + " for " +
+         (archs.size() > 1 ? "the lowest --arch, " : "") + "sm_" + std::to_string(lowest) +
+         "; --precision=fp32 turns it off";
   return precision;
 }
 

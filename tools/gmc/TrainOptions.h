@@ -20,7 +20,8 @@ struct TrainOptions {
 /// MODEL and every option of DESIGN that decides about a plan.
 void addTrainOptions(CLI::App &app, TrainOptions &options);
 
-/// The request they make; `target` has been resolved by the caller. Error: one of them is malformed or contradicts another.
+/// The request they make; `target` has been resolved by the caller. Error: one of them is malformed or contradicts
+/// another.
 llvm::Expected<CompileRequest> toRequest(const TrainOptions &options, const OnnxModel &model,
                                          planning::PlanTarget target);
 

@@ -61,8 +61,9 @@ enum {
 /* Positions in the RNG tensor: random numbers are a function of (seed, optimizer step, micro-step, node, element). */
 enum { GMC_RNG_SEED = 0, GMC_RNG_STEP = 1, GMC_RNG_MICRO = 2, GMC_RNG_COUNT = 4 };
 
-/* Host and sim: computes part [begin, end) of the kernel's iteration space (sim: of its blocks), 0 <= begin <= end <= extent.
- * Parts are independent of each other and of how the space is divided. operands[i] is an address inside the arena. */
+/* Host and sim: computes part [begin, end) of the kernel's iteration space (sim: of its blocks), 0 <= begin <= end <=
+ * extent. Parts are independent of each other and of how the space is divided. operands[i] is an address inside the
+ * arena. */
 typedef void (*GmcKernelFn)(char *const *operands, int64_t begin, int64_t end);
 
 typedef struct GmcLaunch {
@@ -83,8 +84,8 @@ typedef struct GmcStep {
   uint32_t numLaunches;
   uint32_t numOperands;
   uint32_t stage;              /* GMC_STAGE_* */
-  uint32_t library;            /* GMC_LIBRARY_*; not 0: `libraryArgs` describe a call (gmc/LibraryCall.h) that is executed
-                                  instead of the launches where the library is there */
+  uint32_t library; /* GMC_LIBRARY_*; not 0: `libraryArgs` describe a call (gmc/LibraryCall.h) that is executed
+                       instead of the launches where the library is there */
   const int64_t *libraryArgs;
   uint32_t numLibraryArgs;
   float predictedMicros;

@@ -14,8 +14,9 @@
 
 namespace gmc::rt {
 
-/// Bytes the process was promised to stay in, bytes it used at most, and who says so: "VmHWM" (host, sim), on cuda "NVML" (this
-/// process), "device-delta" (growth of the device's used memory) or "device-total" (all that is used on the device).
+/// Bytes the process was promised to stay in, bytes it used at most, and who says so: "VmHWM" (host, sim), on cuda
+/// "NVML" (this process), "device-delta" (growth of the device's used memory) or "device-total" (all that is used on
+/// the device).
 struct MemoryReport {
   uint64_t promised = 0;
   uint64_t used = 0;
@@ -24,7 +25,8 @@ struct MemoryReport {
   std::string note = {};                                    ///< what else bears on the figure, e.g. other processes
 };
 
-/// The ranges of steps that a program is run in, in order: each loop, and what lies before, between and behind the loops.
+/// The ranges of steps that a program is run in, in order: each loop, and what lies before, between and behind the
+/// loops.
 struct StepRange {
   uint32_t first, last; ///< both included
   uint32_t count;       ///< times in one run of the program
@@ -55,7 +57,8 @@ public:
   virtual void allocate(const GmcModel &model) = 0;
 
   /// Copies between host memory and arena bytes [offset, offset + bytes), after what was submitted before. `src` may be
-  /// reused on return, unless it lies in memory of allocateStaging(): then after finishWrites(). `read` is complete on return.
+  /// reused on return, unless it lies in memory of allocateStaging(): then after finishWrites(). `read` is complete on
+  /// return.
   virtual void write(uint64_t offset, const void *src, uint64_t bytes) = 0;
   virtual void read(uint64_t offset, void *dst, uint64_t bytes) = 0;
 

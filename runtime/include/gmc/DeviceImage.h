@@ -1,8 +1,8 @@
 /* Format of GmcModel.image for the target cuda: the model's kernels once per architecture.
  *
- * A header, `count` entries, then the codes. Offsets count from the header's first byte. PTX ends with a zero byte, which
- * its size includes. A cubin runs on devices of its major version and at least its minor version; PTX is compiled by
- * the driver for any device of at least its version. Kernel names are those of GmcLaunch.name. */
+ * A header, `count` entries, then the codes. Offsets count from the header's first byte. PTX ends with a zero byte,
+ * which its size includes. A cubin runs on devices of its major version and at least its minor version; PTX is compiled
+ * by the driver for any device of at least its version. Kernel names are those of GmcLaunch.name. */
 #ifndef GMC_DEVICEIMAGE_H
 #define GMC_DEVICEIMAGE_H
 

@@ -1,5 +1,5 @@
-// What a step may ask of a library, without naming one: the compiler's ops describe themselves with it, a component of the
-// runtime that knows one library answers. GmcStep.libraryArgs is a PlannedCall, encoded.
+// What a step may ask of a library, without naming one: the compiler's ops describe themselves with it, a component of
+// the runtime that knows one library answers. GmcStep.libraryArgs is a PlannedCall, encoded.
 #ifndef GMC_LIBRARYCALL_H
 #define GMC_LIBRARYCALL_H
 
@@ -23,8 +23,8 @@ namespace gmc {
 ///   BatchNormGrad   x, scale, m, i, dy -> dx, dscale, dbias
 ///   LayerNorm       x, [scale], [bias] -> y, m, i
 ///   LayerNormGrad   x, m, i, dy, [scale] -> dx
-/// m and i are the mean and 1 / sqrt(variance + epsilon) that y was computed with. Of a pool and a normalization, results may
-/// lie where operands of the same size do: y over x, dx over dy or x, new statistics over the old ones.
+/// m and i are the mean and 1 / sqrt(variance + epsilon) that y was computed with. Of a pool and a normalization,
+/// results may lie where operands of the same size do: y over x, dx over dy or x, new statistics over the old ones.
 enum class CallKind : int64_t {
   Conv = 1,
   ConvInputGrad,
@@ -45,15 +45,15 @@ struct ConvCall {
   std::vector<int64_t> in, out, kernel, strides, dilations, padBegin, padEnd;
 };
 
-/// c[i] (m x n) = op(a[i]) * op(b[i]) + bias[n] for i over `batch`; batchA and batchB are of its rank, 1 where broadcast. A
-/// transposed operand is stored as k x m, or n x k.
+/// c[i] (m x n) = op(a[i]) * op(b[i]) + bias[n] for i over `batch`; batchA and batchB are of its rank, 1 where
+/// broadcast. A transposed operand is stored as k x m, or n x k.
 struct MatmulCall {
   int64_t m = 1, n = 1, k = 1, transposeA = 0, transposeB = 0, bias = 0;
   std::vector<int64_t> batch, batchA, batchB;
 };
 
-/// Windows lie as in a convolution. The largest element of each, or the mean: over the elements inside x, or over all positions of
-/// the window.
+/// Windows lie as in a convolution. The largest element of each, or the mean: over the elements inside x, or over all
+/// positions of the window.
 struct PoolCall {
   enum Result : int64_t { Max, Mean, MeanOfPadded };
   int64_t batch = 1, channels = 1, result = Max;
@@ -61,8 +61,8 @@ struct PoolCall {
 };
 
 /// BatchNorm: x is [batch, channels, inner], and what is normalized is each channel: by its own mean and variance
-/// (`training`), which also move the running ones, new = old * momentum + batch * (1 - momentum), or by the running ones.
-/// LayerNorm: x is [batch, channels], and what is normalized is each row.
+/// (`training`), which also move the running ones, new = old * momentum + batch * (1 - momentum), or by the running
+/// ones. LayerNorm: x is [batch, channels], and what is normalized is each row.
 struct NormCall {
   int64_t batch = 1, channels = 1, inner = 1, training = 1, scale = 1, bias = 1;
   double epsilon = 0, momentum = 0;
@@ -86,7 +86,8 @@ struct LibraryCall {
   size_t resultCount() const;
 };
 
-/// How a library gets its operands. Direct: as they lie. Packed: copied into layouts of the library's own in the workspace.
+/// How a library gets its operands. Direct: as they lie. Packed: copied into layouts of the library's own in the
+/// workspace.
 enum class CallForm : int64_t { Direct = 1, Packed = 2 };
 
 /// A call as a plan fixes it: with the implementation that its numbers come from.
@@ -97,8 +98,8 @@ struct PlannedCall {
   int64_t version = 0;        ///< of the library, major * 10^6 + minor * 10^3 + patch
   int64_t isa = 0;            ///< the library's own number for the instruction set it may use
   int64_t implementation = 0; ///< a hash of the names of the kernels that it runs
-  /// Where operands, results and workspace are; without a workspace one entry less. In GmcStep: among its operands. In the IR of a
-  /// plan: among all that the launch names, results that overwrite operands having a place of their own.
+  /// Where operands, results and workspace are; without a workspace one entry less. In GmcStep: among its operands. In
+  /// the IR of a plan: among all that the launch names, results that overwrite operands having a place of their own.
   std::vector<int64_t> positions;
 
   /// Kind, form and sizes: what calls have in common that differ only in where their operands lie.

@@ -1,4 +1,5 @@
-// What GpuBlock.h emits, run by the sim target against the same done here: shared memory, barriers, shuffles, reductions.
+// What GpuBlock.h emits, run by the sim target against the same done here: shared memory, barriers, shuffles,
+// reductions.
 #include "compiler/Codegen/Jit.h"
 #include "compiler/Codegen/LowerKernels.h"
 #include "compiler/Codegen/LowerMma.h"
@@ -31,8 +32,9 @@ namespace {
 class GpuBlockTest : public ::testing::Test {
 protected:
   GpuBlockTest() {
-    context.loadDialect<func::FuncDialect, arith::ArithDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
-                        vector::VectorDialect, LLVM::LLVMDialect, gpu::GPUDialect, NVVM::NVVMDialect>();
+    context
+        .loadDialect<func::FuncDialect, arith::ArithDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
+                     vector::VectorDialect, LLVM::LLVMDialect, gpu::GPUDialect, NVVM::NVVMDialect>();
   }
 
   /// Runs a cooperative nest whose body has the input buffer and the output buffer, both of `count` elements.
@@ -94,11 +96,14 @@ TEST_F(GpuBlockTest, SharedMemoryReversesABlock) {
   auto output = run<float>(Float32Type::get(&context), input, {2, 2}, 96,
                            [](OpBuilder &b, Location loc, ValueRange block, const GpuBlock &g, Value in, Value out) {
                              Value linear = kb::linearize(b, loc, block, {2, 2});
-                             Value shared = g.shared({96}, b.getF32Type()), position = at(b, loc, linear, g.thread(), 96);
-                             memref::StoreOp::create(b, loc, memref::LoadOp::create(b, loc, in, position), shared, g.thread());
+                             Value shared = g.shared({96}, b.getF32Type()),
+                                   position = at(b, loc, linear, g.thread(), 96);
+                             memref::StoreOp::create(b, loc, memref::LoadOp::create(b, loc, in, position), shared,
+                                                     g.thread());
                              g.barrier(b, loc);
                              Value other = kb::sub(b, loc, kb::idx(b, loc, 95), g.thread());
-                             memref::StoreOp::create(b, loc, memref::LoadOp::create(b, loc, shared, other), out, position);
+                             memref::StoreOp::create(b, loc, memref::LoadOp::create(b, loc, shared, other), out,
+                                                     position);
                            });
   for (int64_t i = 0; i < 4 * 96; ++i)
     EXPECT_EQ(output[i], input[i / 96 * 96 + 95 - i % 96]) << i;
@@ -166,7 +171,8 @@ TEST_F(GpuBlockTest, ReductionsOfWarpsAndBlocks) {
                               Value eighth = g.warpReduce(b, loc, x, sum, 8);
                               Value scaled = kb::mul(b, loc, top, kb::constant(b, loc, b.getF64Type(), 1e6));
                               Value both = kb::mul(b, loc, eighth, kb::constant(b, loc, b.getF64Type(), 1e-6));
-                              memref::StoreOp::create(b, loc, kb::add(b, loc, kb::add(b, loc, all, scaled), both), out, position);
+                              memref::StoreOp::create(b, loc, kb::add(b, loc, kb::add(b, loc, all, scaled), both), out,
+                                                      position);
                             });
   for (int64_t i = 0; i < 2 * 160; ++i) {
     double all = 0, top = 0, eighth = 0;
@@ -194,7 +200,9 @@ TEST_F(GpuBlockTest, StridedCoversEveryElementOnce) {
 }
 
 /// What the lanes of a warp get of mma.sync m16n8k16 with the registers in `input`, six a lane, on an architecture.
-template <typename Run> std::vector<int32_t> multiply(Run run, MLIRContext &context, const std::vector<int32_t> &input, bool bf16, uint32_t sm) {
+template <typename Run>
+std::vector<int32_t> multiply(Run run, MLIRContext &context, const std::vector<int32_t> &input, bool bf16,
+                              uint32_t sm) {
   auto body = [&](OpBuilder &b, Location loc, ValueRange, const GpuBlock &g, Value in, Value out) {
     Type f32 = b.getF32Type();
     Value first = kb::mul(b, loc, g.thread(), kb::idx(b, loc, 6));
@@ -206,9 +214,10 @@ template <typename Run> std::vector<int32_t> multiply(Run run, MLIRContext &cont
     SmallVector<Value> sums(4, kb::constant(b, loc, f32, 0.5));
     NVVM::MMATypes type = bf16 ? NVVM::MMATypes::bf16 : NVVM::MMATypes::f16;
     ValueRange all(registers);
-    Value result = NVVM::MmaOp::create(b, loc, LLVM::LLVMStructType::getLiteral(&context, {f32, f32, f32, f32}), all.take_front(4),
-                                       all.drop_front(4), sums, {16, 8, 16}, std::nullopt, std::nullopt, std::array{type, type},
-                                       std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
+    Value result =
+        NVVM::MmaOp::create(b, loc, LLVM::LLVMStructType::getLiteral(&context, {f32, f32, f32, f32}), all.take_front(4),
+                            all.drop_front(4), sums, {16, 8, 16}, std::nullopt, std::nullopt, std::array{type, type},
+                            std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
     for (int64_t i = 0; i < 4; ++i) {
       Value sum = arith::BitcastOp::create(b, loc, b.getI32Type(), LLVM::ExtractValueOp::create(b, loc, result, i));
       memref::StoreOp::create(b, loc, sum, out, kb::add(b, loc, first, kb::idx(b, loc, i)));
@@ -255,7 +264,8 @@ TEST_F(GpuBlockTest, MatrixInstructionOnEveryArchitecture) {
         input.push_back(bits(c(k + r * 8, g)) | bits(c(k + r * 8 + 1, g)) << 16);
     }
     for (uint32_t sm : {75, 80}) {
-      auto start = [&](const std::vector<int32_t> &values, Body body, llvm::function_ref<void(llvm::Module &)> prepare) {
+      auto start = [&](const std::vector<int32_t> &values, Body body,
+                       llvm::function_ref<void(llvm::Module &)> prepare) {
         return run<int32_t>(IntegerType::get(&context, 32), values, {1}, 32, body, prepare);
       };
       std::vector<int32_t> output = multiply(start, context, input, bf16, sm);

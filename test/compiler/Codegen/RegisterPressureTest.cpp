@@ -10,8 +10,9 @@ namespace {
 unsigned pressure(const std::string &body) {
   llvm::LLVMContext context;
   llvm::SMDiagnostic error;
-  auto module = llvm::parseAssemblyString("target datalayout = \"e-i64:64-v16:16-v32:32-n16:32:64\"\ndefine void @f(ptr %p, i32 %n) {\n" + body + "\n}", error,
-                                          context);
+  auto module = llvm::parseAssemblyString(
+      "target datalayout = \"e-i64:64-v16:16-v32:32-n16:32:64\"\ndefine void @f(ptr %p, i32 %n) {\n" + body + "\n}",
+      error, context);
   EXPECT_TRUE(module) << error.getMessage().str();
   return gmc::registerPressure(*module->getFunction("f"));
 }
@@ -31,8 +32,12 @@ TEST(RegisterPressureTest, SizesOfTypes) {
 
 TEST(RegisterPressureTest, OrderOfUse) {
   // Both values at a time, or one after the other.
-  EXPECT_EQ(pressure("%x = load i32, ptr %p\n%y = load i32, ptr %p\nstore i32 %x, ptr %p\nstore i32 %y, ptr %p\nret void"), 2u);
-  EXPECT_EQ(pressure("%x = load i32, ptr %p\nstore i32 %x, ptr %p\n%y = load i32, ptr %p\nstore i32 %y, ptr %p\nret void"), 1u);
+  EXPECT_EQ(
+      pressure("%x = load i32, ptr %p\n%y = load i32, ptr %p\nstore i32 %x, ptr %p\nstore i32 %y, ptr %p\nret void"),
+      2u);
+  EXPECT_EQ(
+      pressure("%x = load i32, ptr %p\nstore i32 %x, ptr %p\n%y = load i32, ptr %p\nstore i32 %y, ptr %p\nret void"),
+      1u);
   EXPECT_EQ(pressure("store i32 %n, ptr %p\nret void"), 0u);
 }
 

@@ -13,7 +13,8 @@ namespace {
 std::pair<int, int> streamed(const std::string &arguments, const std::string &body) {
   llvm::LLVMContext context;
   llvm::SMDiagnostic error;
-  auto module = llvm::parseAssemblyString("target triple = \"x86_64-pc-linux-gnu\"\ndefine void @f(" + arguments + ") {\n" + body + "\nret void\n}",
+  auto module = llvm::parseAssemblyString("target triple = \"x86_64-pc-linux-gnu\"\ndefine void @f(" + arguments +
+                                              ") {\n" + body + "\nret void\n}",
                                           error, context);
   EXPECT_TRUE(module) << error.getMessage().str();
   gmc::streamStores(*module);
@@ -25,22 +26,27 @@ std::pair<int, int> streamed(const std::string &arguments, const std::string &bo
   return {stores, fences};
 }
 
-const std::string vector = "<16 x float> zeroinitializer, ptr ", large = "ptr noalias align 64 \"gmc-streamed\" %y, i64 %i";
+const std::string vector = "<16 x float> zeroinitializer, ptr ",
+                  large = "ptr noalias align 64 \"gmc-streamed\" %y, i64 %i";
 
 TEST(StreamStoresTest, WholeLines) {
   EXPECT_EQ(streamed(large, "store " + vector + "%y, align 4"), std::pair(1, 1));
-  EXPECT_EQ(streamed(large, "%k = shl i64 %i, 4\n%p = getelementptr float, ptr %y, i64 %k\nstore " + vector + "%p, align 4"), std::pair(1, 1));
+  EXPECT_EQ(
+      streamed(large, "%k = shl i64 %i, 4\n%p = getelementptr float, ptr %y, i64 %k\nstore " + vector + "%p, align 4"),
+      std::pair(1, 1));
 }
 
 TEST(StreamStoresTest, PartsOfLines) {
-  EXPECT_EQ(streamed(large, "%p = getelementptr float, ptr %y, i64 %i\nstore " + vector + "%p, align 4"), std::pair(0, 0));
+  EXPECT_EQ(streamed(large, "%p = getelementptr float, ptr %y, i64 %i\nstore " + vector + "%p, align 4"),
+            std::pair(0, 0));
   EXPECT_EQ(streamed(large, "store <8 x float> zeroinitializer, ptr %y, align 64"), std::pair(0, 0));
   EXPECT_EQ(streamed(large, "store float 0.0, ptr %y, align 64"), std::pair(0, 0));
 }
 
 TEST(StreamStoresTest, SmallOrReadAgain) {
   EXPECT_EQ(streamed("ptr noalias align 64 %y", "store " + vector + "%y, align 64"), std::pair(0, 0));
-  EXPECT_EQ(streamed(large, "%p = getelementptr float, ptr %y, i64 %i\n%v = load float, ptr %p, align 4\nstore " + vector + "%y, align 64"),
+  EXPECT_EQ(streamed(large, "%p = getelementptr float, ptr %y, i64 %i\n%v = load float, ptr %p, align 4\nstore " +
+                                vector + "%y, align 64"),
             std::pair(0, 0));
 }
 

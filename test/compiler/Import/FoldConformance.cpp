@@ -2,8 +2,9 @@
 //
 //   fold-conformance FOLDER...
 //
-// Every case's inputs become Constant nodes, so that the import has to fold the whole graph: import rule, shape inference and
-// portable kernel of each operator are checked against the stored outputs, without a code generator. Prints one line a case
+// Every case's inputs become Constant nodes, so that the import has to fold the whole graph: import rule, shape
+// inference and portable kernel of each operator are checked against the stored outputs, without a code generator.
+// Prints one line a case
 // (`pass`, `fail`, `unsupported`, `kept` where an op was not folded) and exits 1 when one fails.
 //
 //===-----------------------------------------------------------------------------------------------------===//

@@ -76,7 +76,8 @@ TEST_F(ImporterTest, MissingWeightsAreAllListed) {
   EXPECT_EQ(diagnostics.exitCode(), ExitUsage);
   ASSERT_EQ(diagnostics.getProblems().size(), 1u);
   const std::string &reason = diagnostics.getProblems()[0].reason;
-  for (const char *part : {"3 weights are missing", "'w': file", "weights.bin' does not exist", "'v': it has no data", "'var'", "--init"})
+  for (const char *part :
+       {"3 weights are missing", "'w': file", "weights.bin' does not exist", "'v': it has no data", "'var'", "--init"})
     EXPECT_NE(reason.find(part), std::string::npos) << part << " in " << reason;
   EXPECT_EQ(reason.find("'mean'"), std::string::npos);
 }

@@ -65,15 +65,17 @@ TEST_F(InterpreterTest, EveryFloatStepIsRoundedToItsType) {
                    "  %z = nn.fused(%x, %y) : (tensor<1xf32>, tensor<1xf32>) -> tensor<1xf32> {\n"
                    "  ^bb0(%a: f32, %b: f32):\n    %p = arith.addf %a, %b : f32\n    %q = arith.subf %p, %a : f32\n"
                    "    nn.yield %q : f32\n  }\n  return %z : tensor<1xf32>\n}";
-  auto result = run(ir, {tensor<float>({1}, b.getF32Type(), {16777216.0f}), tensor<float>({1}, b.getF32Type(), {1.0f})});
+  auto result =
+      run(ir, {tensor<float>({1}, b.getF32Type(), {16777216.0f}), tensor<float>({1}, b.getF32Type(), {1.0f})});
   ASSERT_TRUE(succeeded(result));
   EXPECT_EQ(values<float>((*result)[0])[0], 0.0f); // 2^24 + 1 is no f32; in double the difference would be 1
 }
 
 TEST_F(InterpreterTest, ReductionMatchesASumByHand) {
-  auto result = run("func.func @f(%x: tensor<2x3x2xi64>) -> tensor<2x2xi64> {\n"
-                    "  %z = nn.reduce_sum %x {axes = array<i64: 1>} : (tensor<2x3x2xi64>) -> tensor<2x2xi64>\n  return %z : tensor<2x2xi64>\n}",
-                    {tensor<int64_t>({2, 3, 2}, b.getI64Type(), {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})});
+  auto result = run(
+      "func.func @f(%x: tensor<2x3x2xi64>) -> tensor<2x2xi64> {\n"
+      "  %z = nn.reduce_sum %x {axes = array<i64: 1>} : (tensor<2x3x2xi64>) -> tensor<2x2xi64>\n  return %z : tensor<2x2xi64>\n}",
+      {tensor<int64_t>({2, 3, 2}, b.getI64Type(), {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})});
   ASSERT_TRUE(succeeded(result));
   EXPECT_EQ(values<int64_t>((*result)[0]), (std::vector<int64_t>{9, 12, 27, 30}));
 }

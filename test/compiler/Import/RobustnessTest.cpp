@@ -1,8 +1,8 @@
 //===- RobustnessTest.cpp - wrong nodes are reported, whatever is wrong with them ------------------------===//
 //
-// Every node of the files in opset_compliance (each operator at the opset that introduced it) and of some networks is broken
-// in turn: an input left out, an attribute dropped, emptied or given an absurd value. The importer may accept or refuse the
-// result; it must not crash.
+// Every node of the files in opset_compliance (each operator at the opset that introduced it) and of some networks is
+// broken in turn: an input left out, an attribute dropped, emptied or given an absurd value. The importer may accept or
+// refuse the result; it must not crash.
 //
 //===-----------------------------------------------------------------------------------------------------===//
 

@@ -115,9 +115,10 @@ TEST_F(Commands, RematSolvesWithIdsThatAreNotDense) {
 }
 
 TEST_F(Commands, RematErrorsNameEveryOffender) {
-  EXPECT_EQ(rematText(R"({"version":1,"nodes":[{"id":0,"cost":-1,"size":1,"deps":[5]},{"id":0,"cost":1,"size":-2,"deps":[]},
+  EXPECT_EQ(
+      rematText(R"({"version":1,"nodes":[{"id":0,"cost":-1,"size":1,"deps":[5]},{"id":0,"cost":1,"size":-2,"deps":[]},
     {"id":-3,"cost":1,"size":1,"deps":[]},{"id":4,"cost":1,"size":1.5,"deps":{}}],"keep":[8],"fixed_bytes":-1})"),
-            1);
+      1);
   for (const char *what : {"in.json: fixed_bytes -1", "node 0: cost", "node 0: depends on 5, which is no node",
                            "node 0: the id is used twice", "node 0: size", "nodes[2]: id", "node 4: size",
                            "node 4: deps", "keep lists 8"})

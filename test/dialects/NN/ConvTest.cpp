@@ -1,5 +1,5 @@
-// The kernels of the convolution ops, for the host and for the GPU (as the sim target runs them), against plain loops over the
-// definition, over shapes that take every path.
+// The kernels of the convolution ops, for the host and for the GPU (as the sim target runs them), against plain loops
+// over the definition, over shapes that take every path.
 #include "dialects/NN/Conv.h"
 #include "compiler/Codegen/Jit.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -121,8 +121,9 @@ protected:
         ASSERT_FALSE(std::isfinite(double(actual[i]))) << "at element " << i << " of " << actual.size();
   }
 
-  /// Runs the three ops of one trilinear form and compares with its definition. `infinities`: one in the input of each, which must reach
-  /// the results that it is a term of and no other, as one multiplied with a zero of some padding of k would.
+  /// Runs the three ops of one trilinear form and compares with its definition. `infinities`: one in the input of each,
+  /// which must reach the results that it is a term of and no other, as one multiplied with a zero of some padding of k
+  /// would.
   template <typename T> void check(const Case &t, bool bias, bool infinities = false) {
     SCOPED_TRACE(std::to_string(t.c) + " channels to " + std::to_string(t.m));
     size_t rank = t.in.size();
@@ -216,13 +217,16 @@ protected:
   template <typename T> void checkGathers() {
     SCOPED_TRACE(std::to_string(8 * sizeof(T)) + " bits");
     check<T>({2, 64, 40, 1, {10, 14}, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}}, true, true);    // slices of one tap
-    check<T>({2, 30, 35, 1, {9, 7}, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}}, false, true);     // and of the channels read at once some
+    check<T>({2, 30, 35, 1, {9, 7}, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}}, false,
+             true); // and of the channels read at once some
     check<T>({1, 21, 36, 1, {13, 9}, {3, 2}, {2, 1}, {1, 1}, {0, 1, 1, 1}}, false, true);    // slices of several taps
-    check<T>({2, 3, 16, 1, {19, 21}, {7, 7}, {2, 2}, {1, 1}, {3, 3, 3, 3}}, true, true);     // fewer channels than read at once
+    check<T>({2, 3, 16, 1, {19, 21}, {7, 7}, {2, 2}, {1, 1}, {3, 3, 3, 3}}, true,
+             true); // fewer channels than read at once
     check<T>({2, 24, 32, 2, {8, 11}, {3, 3}, {1, 1}, {2, 3}, {2, 3, 2, 3}}, false, true);    // groups, dilations
-    check<T>({2, 64, 32, 1, {7, 7}, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}}, true, true);      // pointwise, lines of an odd length
+    check<T>({2, 64, 32, 1, {7, 7}, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}}, true,
+             true); // pointwise, lines of an odd length
     check<T>({1, 17, 20, 1, {14, 14}, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}}, false, true);   // channels read one by one
-    check<T>({2, 40, 24, 1, {13, 28}, {1, 1}, {2, 2}, {1, 1}, {0, 0, 0, 0}}, false, true);   // one tap, but not pointwise
+    check<T>({2, 40, 24, 1, {13, 28}, {1, 1}, {2, 2}, {1, 1}, {0, 0, 0, 0}}, false, true); // one tap, but not pointwise
     check<T>({2, 16, 24, 1, {12, 16}, {3, 1}, {1, 1}, {1, 1}, {1, 0, 1, 0}}, false, true);   // lines at their place
     check<T>({3, 24, 12, 1, {45}, {5}, {2}, {1}, {2, 1}}, true, true);
     check<T>({1, 16, 20, 1, {5, 6, 9}, {3, 3, 2}, {1, 2, 1}, {1, 1, 2}, {1, 1, 0, 1, 1, 2}}, false, true);
@@ -270,7 +274,8 @@ TEST_P(ConvTest, ChunksAndTails) {
 }
 
 TEST_P(ConvTest, GpuTiles) {
-  check<float>({3, 16, 72, 1, {20, 20}, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}}, true);   // rows and columns past a tile; k in slices
+  check<float>({3, 16, 72, 1, {20, 20}, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}},
+               true); // rows and columns past a tile; k in slices
   check<float>({4, 24, 36, 1, {12, 12}, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}}, true);   // pointwise, wide accesses
   check<float>({2, 24, 20, 2, {9, 9}, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}}, false);    // pointwise, narrow ones
   check<float>({2, 32, 64, 4, {16, 16}, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}}, true);   // groups, residue classes
@@ -278,7 +283,8 @@ TEST_P(ConvTest, GpuTiles) {
 }
 TEST_P(ConvTest, Gathers) { checkGathers<float>(); }
 TEST_P(ConvTest, GathersInHalfPrecision) { checkGathers<_Float16>(); }
-INSTANTIATE_TEST_SUITE_P(Targets, ConvTest, ::testing::Bool(), [](const auto &info) { return info.param ? "Sim" : "Host"; });
+INSTANTIATE_TEST_SUITE_P(Targets, ConvTest, ::testing::Bool(),
+                         [](const auto &info) { return info.param ? "Sim" : "Host"; });
 
 /// GFLOP/s of the three ops at shapes of common nets; prints, and fails only below what is useful at all.
 TEST_P(ConvTest, DISABLED_Speed) {

@@ -1,5 +1,5 @@
-// What a library computes for an op against the op's portable kernel, over shapes that take every path; the same bits again, at
-// other addresses, and over operands that the op's results may overwrite.
+// What a library computes for an op against the op's portable kernel, over shapes that take every path; the same bits
+// again, at other addresses, and over operands that the op's results may overwrite.
 #include "dialects/NN/Conv.h"
 #include "compiler/Codegen/Jit.h"
 #include "dialects/NN/LayerNorm.h"
@@ -59,8 +59,8 @@ protected:
       GTEST_SKIP() << "oneDNN is not to be had here (package libdnnl2): " << problem;
   }
 
-  /// Operands of random numbers: in [-1, 1), multiples of 1/4 where `steps`, so that there are equal ones, and those that are
-  /// `positive` in [0.5, 1.5).
+  /// Operands of random numbers: in [-1, 1), multiples of 1/4 where `steps`, so that there are equal ones, and those
+  /// that are `positive` in [0.5, 1.5).
   struct Operands {
     SmallVector<Shape> shapes;
     bool steps = false;
@@ -133,8 +133,9 @@ protected:
             std::memcpy(addresses.back(), data.data(), data.size() * 4);
           }
           for (auto [r, data] : llvm::enumerate(expected))
-            addresses.push_back(r == over && overwritten != SIZE_MAX ? addresses[overwritten]
-                                                                     : buffers.emplace_back(data.size() * 4, offset).start);
+            addresses.push_back(r == over && overwritten != SIZE_MAX
+                                    ? addresses[overwritten]
+                                    : buffers.emplace_back(data.size() * 4, offset).start);
           // What the workspace holds must not matter, nor may what is behind it change.
           Buffer &scratch = buffers.emplace_back(prepared->scratchBytes + 64, offset);
           std::memset(scratch.start, 0xff, prepared->scratchBytes + 64);
@@ -194,7 +195,8 @@ protected:
     if (bias)
       forward.push_back({t.m}), transposed.push_back({t.c});
     check<nn::ConvOp>(properties(nn::ConvOp::Properties(), t.pads), {forward}, t.c / t.group * taps);
-    check<nn::ConvTransposeOp>(properties(nn::ConvTransposeOp::Properties(), exact), {transposed}, t.m / t.group * taps);
+    check<nn::ConvTransposeOp>(properties(nn::ConvTransposeOp::Properties(), exact), {transposed},
+                               t.m / t.group * taps);
     auto p = properties(nn::ConvWeightGradOp::Properties(), t.pads);
     p.kernel = b.getDenseI64ArrayAttr(t.kernel);
     check<nn::ConvWeightGradOp>(p, {{xs, ys}}, t.n * outer);
@@ -219,7 +221,8 @@ protected:
   }
 
   /// The four ops of one pool: x is [n, c, in...].
-  void pool(int64_t n, int64_t c, Shape in, Shape kernel, Shape strides, Shape pads, bool countPad = false, bool ceil = false) {
+  void pool(int64_t n, int64_t c, Shape in, Shape kernel, Shape strides, Shape pads, bool countPad = false,
+            bool ceil = false) {
     Builder b(&context);
     auto properties = [&](auto p) {
       p.kernel = b.getDenseI64ArrayAttr(kernel);
@@ -365,7 +368,8 @@ TEST_F(LibraryTest, WindowsWithGapsAndOtherDivisorsAreNoPoolCall) {
   Location loc = b.getUnknownLoc();
   OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
   b.setInsertionPointToEnd(module->getBody());
-  auto function = func::FuncOp::create(b, loc, "f", b.getFunctionType({RankedTensorType::get({1, 1, 8}, b.getF32Type())}, {}));
+  auto function =
+      func::FuncOp::create(b, loc, "f", b.getFunctionType({RankedTensorType::get({1, 1, 8}, b.getF32Type())}, {}));
   Block *block = function.addEntryBlock();
   b.setInsertionPointToEnd(block);
   auto array = [&](Shape values) { return b.getDenseI64ArrayAttr(values); };
@@ -373,7 +377,8 @@ TEST_F(LibraryTest, WindowsWithGapsAndOtherDivisorsAreNoPoolCall) {
                                        b.getBoolAttr(false));
   EXPECT_FALSE(dilated.getLibraryCall().has_value());
   // ceil_mode adds a position that count_include_pad does not count.
-  auto mean = nn::AvgPoolOp::create(b, loc, block->getArgument(0), array({3}), array({2}), array({0, 0}), array({1}), b.getBoolAttr(true), b.getBoolAttr(true));
+  auto mean = nn::AvgPoolOp::create(b, loc, block->getArgument(0), array({3}), array({2}), array({0, 0}), array({1}),
+                                    b.getBoolAttr(true), b.getBoolAttr(true));
   EXPECT_FALSE(mean.getLibraryCall().has_value());
 }
 TEST_F(LibraryTest, BatchNormalization) {

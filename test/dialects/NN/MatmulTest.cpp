@@ -1,5 +1,6 @@
-// The kernels of nn.matmul, for the host and for the GPU (as the sim target runs them), against plain loops over the definition,
-// over shapes that take every path: tiles and what is left of them, transposes, broadcast batches, k in slices.
+// The kernels of nn.matmul, for the host and for the GPU (as the sim target runs them), against plain loops over the
+// definition, over shapes that take every path: tiles and what is left of them, transposes, broadcast batches, k in
+// slices.
 #include "compiler/Codegen/Jit.h"
 #include "dialects/NN/Matmul.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -83,7 +84,9 @@ protected:
     OpBuilder b(&context);
     Location loc = b.getUnknownLoc();
     OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
-    Type element = type == Element::F32 ? b.getF32Type() : type == Element::F16 ? Type(b.getF16Type()) : b.getBF16Type();
+    Type element = type == Element::F32   ? b.getF32Type()
+                   : type == Element::F16 ? Type(b.getF16Type())
+                                          : b.getBF16Type();
     SmallVector<Type> types{RankedTensorType::get(shapeA, element), RankedTensorType::get(shapeB, element)}, results;
     if (bias)
       types.push_back(RankedTensorType::get({n}, element));
@@ -94,8 +97,8 @@ protected:
     gmc::nn::MatmulOp::Properties p;
     p.transpose_a = b.getBoolAttr(ta);
     p.transpose_b = b.getBoolAttr(tb);
-    ASSERT_TRUE(succeeded(gmc::nn::MatmulOp::inferReturnTypes(&context, loc, block->getArguments(), DictionaryAttr::get(&context),
-                                                              OpaqueProperties(&p), {}, results)));
+    ASSERT_TRUE(succeeded(gmc::nn::MatmulOp::inferReturnTypes(
+        &context, loc, block->getArguments(), DictionaryAttr::get(&context), OpaqueProperties(&p), {}, results)));
     auto op = gmc::nn::MatmulOp::create(b, loc, results, block->getArguments(), p);
     func::ReturnOp::create(b, loc, op->getResults());
     function.setType(b.getFunctionType(types, results));
@@ -153,7 +156,8 @@ protected:
           double sum = bias ? c[j] : 0;
           for (int64_t l = 0; l < k; ++l)
             sum += double(ta ? left[l * m + r] : left[r * k + l]) * (tb ? right[j * k + l] : right[l * n + j]);
-          ASSERT_NEAR(actual[(i * m + r) * n + j], sum, tolerance + rounding * std::abs(sum)) << "at " << i << ", " << r << ", " << j;
+          ASSERT_NEAR(actual[(i * m + r) * n + j], sum, tolerance + rounding * std::abs(sum))
+              << "at " << i << ", " << r << ", " << j;
         }
     }
   }
@@ -220,6 +224,7 @@ TEST_P(MatmulTest, HalfPrecision) {
   }
   check({}, {}, 1500, 1600, 40, true, false, false, Element::BF16); // the largest tiles
 }
-INSTANTIATE_TEST_SUITE_P(Targets, MatmulTest, ::testing::Bool(), [](const auto &info) { return info.param ? "Sim" : "Host"; });
+INSTANTIATE_TEST_SUITE_P(Targets, MatmulTest, ::testing::Bool(),
+                         [](const auto &info) { return info.param ? "Sim" : "Host"; });
 
 } // namespace

@@ -18,8 +18,8 @@ namespace {
 class MemoryBoundTest : public ::testing::Test {
 protected:
   MemoryBoundTest() {
-    context.loadDialect<gmc::nn::NNDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect, memref::MemRefDialect,
-                        scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
+    context.loadDialect<gmc::nn::NNDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect,
+                        memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
   }
   std::unique_ptr<gmc::JitProgram> compile(const std::string &text, int threads) {
     auto module = parseSourceString<ModuleOp>(text, &context);
@@ -42,7 +42,8 @@ std::string typeText(llvm::ArrayRef<int64_t> shape, const char *element) {
 
 /// Every permutation of shapes that hold whole tiles, parts of tiles, neither, and dimensions of one element.
 TEST_F(MemoryBoundTest, Transpose) {
-  std::vector<std::vector<int64_t>> shapes = {{64, 128}, {37, 70}, {3, 50}, {16, 5}, {130, 65}, {2, 33, 20}, {1, 19, 1, 40}, {3, 17, 4, 18}};
+  std::vector<std::vector<int64_t>> shapes = {{64, 128}, {37, 70},    {3, 50},        {16, 5},
+                                              {130, 65}, {2, 33, 20}, {1, 19, 1, 40}, {3, 17, 4, 18}};
   for (auto &[element, bytes] : {std::pair{"f32", 4}, std::pair{"f64", 8}, std::pair{"bf16", 2}, std::pair{"i64", 8}})
     for (const std::vector<int64_t> &shape : shapes) {
       std::vector<int64_t> perm(shape.size());
@@ -58,8 +59,10 @@ TEST_F(MemoryBoundTest, Transpose) {
         for (size_t d = shape.size() - 1; d-- > 0;)
           strides[d] = strides[d + 1] * shape[d + 1];
         std::string from = typeText(shape, element), to = typeText(out, element);
-        auto program = compile("func.func @f(%x: " + from + ") -> " + to + " {\n %0 = nn.transpose %x {perm = array<i64: " + permText +
-                                   ">} : (" + from + ") -> " + to + "\n return %0 : " + to + " }", 2);
+        auto program = compile("func.func @f(%x: " + from + ") -> " + to +
+                                   " {\n %0 = nn.transpose %x {perm = array<i64: " + permText + ">} : (" + from +
+                                   ") -> " + to + "\n return %0 : " + to + " }",
+                               2);
         ASSERT_TRUE(program);
         size_t count = program->argumentBytes(0) / bytes;
         std::vector<char> x(count * bytes), y(count * bytes);
@@ -72,7 +75,8 @@ TEST_F(MemoryBoundTest, Transpose) {
           size_t rest = i, source = 0;
           for (size_t d = out.size(); d-- > 0; rest /= out[d])
             source += rest % out[d] * strides[perm[d]];
-          ASSERT_EQ(0, memcmp(&y[i * bytes], &x[source * bytes], bytes)) << from << " perm " << permText << " element " << i;
+          ASSERT_EQ(0, memcmp(&y[i * bytes], &x[source * bytes], bytes))
+              << from << " perm " << permText << " element " << i;
         }
       }
     }
@@ -91,8 +95,10 @@ TEST_F(MemoryBoundTest, Softmax) {
   std::fill_n(&x[6 * size], size, -0.0f), x[6 * size + 1] = 0.0f;         // row 6: all equal
   std::string type = typeText({rows, size}, "f32");
   for (int threads : {1, 2}) {
-    auto program = compile("func.func @f(%x: " + type + ") -> " + type + " {\n %0 = nn.softmax %x {axis = 1 : i64} : (" + type + ") -> " +
-                               type + "\n return %0 : " + type + " }", threads);
+    auto program =
+        compile("func.func @f(%x: " + type + ") -> " + type + " {\n %0 = nn.softmax %x {axis = 1 : i64} : (" + type +
+                    ") -> " + type + "\n return %0 : " + type + " }",
+                threads);
     ASSERT_TRUE(program);
     program->setArgument(0, x.data(), x.size() * 4);
     program->run();
@@ -119,8 +125,9 @@ TEST_F(MemoryBoundTest, Softmax) {
 TEST_F(MemoryBoundTest, SoftmaxExponential) {
   constexpr int rows = 4000;
   std::string type = typeText({rows, 16}, "f32");
-  auto program = compile("func.func @f(%x: " + type + ") -> " + type + " {\n %0 = nn.softmax %x {axis = 1 : i64} : (" + type + ") -> " + type +
-                             "\n return %0 : " + type + " }", 2);
+  auto program = compile("func.func @f(%x: " + type + ") -> " + type + " {\n %0 = nn.softmax %x {axis = 1 : i64} : (" +
+                             type + ") -> " + type + "\n return %0 : " + type + " }",
+                         2);
   ASSERT_TRUE(program);
   std::vector<float> x(rows * 16, -INFINITY), y(rows * 16);
   for (int r = 0; r < rows; ++r)
@@ -139,15 +146,19 @@ TEST_F(MemoryBoundTest, SoftmaxExponential) {
   }
 }
 
-/// Results that are written past the caches, by two threads: with rows and columns that are whole lines, and that are not.
+/// Results that are written past the caches, by two threads: with rows and columns that are whole lines, and that are
+/// not.
 TEST_F(MemoryBoundTest, Streamed) {
   for (auto [rows, columns] : {std::pair<int64_t, int64_t>{4096, 4096}, {4099, 4100}}) {
-    std::string from = typeText({rows, columns}, "f32"), to = typeText({columns, rows}, "f32"), row = typeText({rows}, "f32");
+    std::string from = typeText({rows, columns}, "f32"), to = typeText({columns, rows}, "f32"),
+                row = typeText({rows}, "f32");
     std::vector<float> x(rows * columns), y(rows * columns);
     for (size_t i = 0; i < x.size(); ++i)
       x[i] = float(i * 7919 % 1009) / 1009 - .5f;
-    auto transpose = compile("func.func @f(%x: " + from + ") -> " + to + " {\n %0 = nn.transpose %x {perm = array<i64: 1, 0>} : (" + from +
-                                 ") -> " + to + "\n return %0 : " + to + " }", 2);
+    auto transpose =
+        compile("func.func @f(%x: " + from + ") -> " + to + " {\n %0 = nn.transpose %x {perm = array<i64: 1, 0>} : (" +
+                    from + ") -> " + to + "\n return %0 : " + to + " }",
+                2);
     ASSERT_TRUE(transpose);
     transpose->setArgument(0, x.data(), x.size() * 4);
     transpose->run();
@@ -156,8 +167,10 @@ TEST_F(MemoryBoundTest, Streamed) {
       for (int64_t c = 0; c < columns; ++c)
         ASSERT_EQ(y[c * rows + r], x[r * columns + c]) << r << " " << c;
     transpose.reset();
-    auto norm = compile("func.func @f(%x: " + from + ") -> " + from + " {\n %0:3 = nn.layer_norm %x {axis = 1 : i64} : (" + from + ") -> (" +
-                            from + ", " + row + ", " + row + ")\n return %0#0 : " + from + " }", 2);
+    auto norm =
+        compile("func.func @f(%x: " + from + ") -> " + from + " {\n %0:3 = nn.layer_norm %x {axis = 1 : i64} : (" +
+                    from + ") -> (" + from + ", " + row + ", " + row + ")\n return %0#0 : " + from + " }",
+                2);
     ASSERT_TRUE(norm);
     norm->setArgument(0, x.data(), x.size() * 4);
     norm->run();
@@ -169,7 +182,8 @@ TEST_F(MemoryBoundTest, Streamed) {
       for (int64_t c = 0; c < columns; ++c)
         variance += (x[r * columns + c] - mean) * (x[r * columns + c] - mean) / double(columns);
       for (int64_t c = 0; c < columns; ++c)
-        ASSERT_NEAR(y[r * columns + c], (x[r * columns + c] - mean) / std::sqrt(variance + 1e-5), 2e-6) << r << " " << c;
+        ASSERT_NEAR(y[r * columns + c], (x[r * columns + c] - mean) / std::sqrt(variance + 1e-5), 2e-6)
+            << r << " " << c;
     }
   }
 }
@@ -178,8 +192,10 @@ TEST_F(MemoryBoundTest, Streamed) {
 TEST_F(MemoryBoundTest, SumOfPlanes) {
   for (auto [n, channels, plane] : {std::array<int64_t, 3>{5, 37, 1000}, {1, 40, 3000}, {300, 3, 257}}) {
     std::string from = typeText({n, channels, plane}, "f32"), to = typeText({channels}, "f32");
-    auto program = compile("func.func @f(%x: " + from + ") -> " + to + " {\n %0 = \"nn.reduce_sum\"(%x) <{axes = array<i64: 0, 2>}> : (" + from +
-                               ") -> " + to + "\n return %0 : " + to + " }", 2);
+    auto program = compile("func.func @f(%x: " + from + ") -> " + to +
+                               " {\n %0 = \"nn.reduce_sum\"(%x) <{axes = array<i64: 0, 2>}> : (" + from + ") -> " + to +
+                               "\n return %0 : " + to + " }",
+                           2);
     ASSERT_TRUE(program);
     std::vector<float> x(n * channels * plane), y(channels);
     for (size_t i = 0; i < x.size(); ++i)

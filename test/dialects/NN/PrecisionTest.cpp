@@ -1,5 +1,5 @@
-// Kernels on bf16 and f16 against the same kernels on f32: equal bits where the operands are those numbers widened and the
-// result is rounded once.
+// Kernels on bf16 and f16 against the same kernels on f32: equal bits where the operands are those numbers widened and
+// the result is rounded once.
 #include "compiler/Codegen/Jit.h"
 #include "dialects/NN/NN.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -19,8 +19,9 @@ using namespace mlir;
 
 namespace {
 
-/// An op over operands whose data are of the type written as T; S stands for what statistics are stored as, f32. Where LLVM
-/// chooses the association of a long sum, it may choose another one for another type: then results are near, not equal.
+/// An op over operands whose data are of the type written as T; S stands for what statistics are stored as, f32. Where
+/// LLVM chooses the association of a long sum, it may choose another one for another type: then results are near, not
+/// equal.
 struct Case {
   const char *name, *arguments, *results, *body;
   bool ordered = true;
@@ -85,18 +86,18 @@ const Case cases[] = {
      "nn.group_norm_grad %a0, %a1, %a2, %a3, %a4 : (tensor<4x6x5x5xT>, tensor<6xS>, tensor<4x2xS>, tensor<4x2xS>, "
      "tensor<4x6x5x5xT>) -> (tensor<4x6x5x5xT>, tensor<6xS>, tensor<6xS>)",
      false},
-    {"softmax", "tensor<6x50xT>", "tensor<6x50xT>", "nn.softmax %a0 {axis = 1 : i64} : (tensor<6x50xT>) -> tensor<6x50xT>",
-     false},
+    {"softmax", "tensor<6x50xT>", "tensor<6x50xT>",
+     "nn.softmax %a0 {axis = 1 : i64} : (tensor<6x50xT>) -> tensor<6x50xT>", false},
     {"softmax_grad", "tensor<6x50xT>, tensor<6x50xT>", "tensor<6x50xT>",
-     "nn.softmax_grad %a0, %a1 {axis = 1 : i64} : (tensor<6x50xT>, tensor<6x50xT>) -> tensor<6x50xT>",
-     false},
+     "nn.softmax_grad %a0, %a1 {axis = 1 : i64} : (tensor<6x50xT>, tensor<6x50xT>) -> tensor<6x50xT>", false},
     {"dropout", "tensor<6x50xT>", "tensor<6x50xT>",
      "nn.dropout %a0 {node_id = 7 : i64, ratio = 0.3 : f64, training = true} : (tensor<6x50xT>) -> tensor<6x50xT>"},
-    {"transpose", "tensor<6x50xT>", "tensor<50x6xT>", "nn.transpose %a0 {perm = array<i64: 1, 0>} : (tensor<6x50xT>) -> tensor<50x6xT>"},
+    {"transpose", "tensor<6x50xT>", "tensor<50x6xT>",
+     "nn.transpose %a0 {perm = array<i64: 1, 0>} : (tensor<6x50xT>) -> tensor<50x6xT>"},
     {"concat", "tensor<6x5xT>, tensor<6x3xT>", "tensor<6x8xT>",
      "nn.concat %a0, %a1 {axis = 1 : i64} : (tensor<6x5xT>, tensor<6x3xT>) -> tensor<6x8xT>"},
-    {"reduce_sum", "tensor<6x500xT>", "tensor<6xT>", "nn.reduce_sum %a0 {axes = array<i64: 1>} : (tensor<6x500xT>) -> tensor<6xT>",
-     false},
+    {"reduce_sum", "tensor<6x500xT>", "tensor<6xT>",
+     "nn.reduce_sum %a0 {axes = array<i64: 1>} : (tensor<6x500xT>) -> tensor<6xT>", false},
     {"add", "tensor<6x50xT>, tensor<50xT>", "tensor<6x50xT>",
      "nn.fused(%a0, %a1) : (tensor<6x50xT>, tensor<50xT>) -> tensor<6x50xT> {\n^bb0(%x: T, %y: T):\n%u = EXT(%x)\n%v = "
      "EXT(%y)\n%s = arith.addf %u, %v : f32\n%r = TRUNC(%s)\nnn.yield %r : T\n}"},
@@ -118,15 +119,18 @@ std::string textOf(const Case &c, const std::string &type, unsigned *numResults)
   std::string names;
   for (unsigned r = 0; r < *numResults; ++r)
     names += (r ? ", %r" : "%r") + std::to_string(r);
-  text += arguments + ") -> (" + results + ") {\n" + names + " = " + body + "\nreturn " + names + " : " + results + "\n}";
+  text +=
+      arguments + ") -> (" + results + ") {\n" + names + " = " + body + "\nreturn " + names + " : " + results + "\n}";
   auto replace = [&](const std::string &from, const std::string &to) {
     for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
       text.replace(at, from.size(), to);
   };
   bool wide = type == "f32";
   for (const char *name : {"x", "y", "s"}) { // EXT(%x) and TRUNC(%s)
-    replace("EXT(%" + std::string(name) + ")", wide ? "arith.addf %" + std::string(name) + ", %zero : f32" : "arith.extf %" + std::string(name) + " : " + type + " to f32");
-    replace("TRUNC(%" + std::string(name) + ")", wide ? "arith.addf %" + std::string(name) + ", %zero : f32" : "arith.truncf %" + std::string(name) + " : f32 to " + type);
+    replace("EXT(%" + std::string(name) + ")", wide ? "arith.addf %" + std::string(name) + ", %zero : f32"
+                                                    : "arith.extf %" + std::string(name) + " : " + type + " to f32");
+    replace("TRUNC(%" + std::string(name) + ")", wide ? "arith.addf %" + std::string(name) + ", %zero : f32"
+                                                      : "arith.truncf %" + std::string(name) + " : f32 to " + type);
   }
   if (wide)
     replace("^bb0(%x: T, %y: T):\n", "^bb0(%x: T, %y: T):\n%zero = arith.constant -0.0 : f32\n");
@@ -183,7 +187,8 @@ TEST_P(PrecisionTest, EveryKernelRoundsOnce) {
   for (const Case &c : cases) {
     SCOPED_TRACE(c.name);
     unsigned numResults = 0;
-    func::FuncOp narrowFunction = parse(textOf(c, type, &numResults)), wideFunction = parse(textOf(c, "f32", &numResults));
+    func::FuncOp narrowFunction = parse(textOf(c, type, &numResults)),
+                 wideFunction = parse(textOf(c, "f32", &numResults));
     ASSERT_TRUE(narrowFunction && wideFunction);
     auto low = compile(narrowFunction), reference = compile(wideFunction);
     ASSERT_TRUE(low && reference);
@@ -233,11 +238,11 @@ TEST_P(PrecisionTest, RoundsToNearestEven) {
   while (patterns.size() < 1000)
     patterns.push_back(engine());
   std::string size = std::to_string(patterns.size());
-  auto program = compile(parse("func.func @f(%x: tensor<" + size + "xf32>) -> (tensor<" + size + "x" + type + ">, tensor<" + size +
-                               "xf32>) {\n%0 = nn.cast %x {to = " + type + "} : (tensor<" + size + "xf32>) -> tensor<" +
-                               size + "x" + type + ">\n%1 = nn.cast %0 {to = f32} : (tensor<" + size + "x" + type +
-                               ">) -> tensor<" + size + "xf32>\nreturn %0, %1 : tensor<" + size + "x" + type +
-                               ">, tensor<" + size + "xf32>\n}"));
+  auto program =
+      compile(parse("func.func @f(%x: tensor<" + size + "xf32>) -> (tensor<" + size + "x" + type + ">, tensor<" + size +
+                    "xf32>) {\n%0 = nn.cast %x {to = " + type + "} : (tensor<" + size + "xf32>) -> tensor<" + size +
+                    "x" + type + ">\n%1 = nn.cast %0 {to = f32} : (tensor<" + size + "x" + type + ">) -> tensor<" +
+                    size + "xf32>\nreturn %0, %1 : tensor<" + size + "x" + type + ">, tensor<" + size + "xf32>\n}"));
   ASSERT_TRUE(program);
   program->setArgument(0, patterns.data(), patterns.size() * 4);
   program->run();
@@ -286,7 +291,8 @@ TEST_P(PrecisionTest, PassRoundsAtTensorBoundaries) {
   program->getResult(0, y.data());
   program->getResult(1, s.data());
   auto round = [&](double v) { return widen(narrow(static_cast<float>(v))); };
-  // Sums of 16 products of numbers of at most 11 bits each are exact enough in f64 that only ties could differ from f32.
+  // Sums of 16 products of numbers of at most 11 bits each are exact enough in f64 that only ties could differ from
+  // f32.
   auto product = [&](const std::vector<float> &p, const std::vector<float> &q, int m, int n, int k, bool transposed) {
     std::vector<float> r(m * n);
     for (int i = 0; i < m; ++i)
@@ -318,11 +324,12 @@ TEST_P(PrecisionTest, PassRoundsAtTensorBoundaries) {
 /// Times of f32 and of low precision; prints only.
 TEST_P(PrecisionTest, DISABLED_Speed) {
   std::string type = GetParam() ? "f16" : "bf16";
-  for (const char *text : {"tensor<512x512xT>, tensor<512x512xT>|tensor<512x512xT>|nn.matmul %a0, %a1 : (tensor<512x512xT>, "
-                           "tensor<512x512xT>) -> tensor<512x512xT>",
-                           "tensor<4x64x56x56xT>, tensor<64x64x3x3xT>|tensor<4x64x56x56xT>|nn.conv %a0, %a1 {dilations = "
-                           "array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, strides = array<i64: 1, 1>} : (tensor<4x64x56x56xT>, "
-                           "tensor<64x64x3x3xT>) -> tensor<4x64x56x56xT>"}) {
+  for (const char *text :
+       {"tensor<512x512xT>, tensor<512x512xT>|tensor<512x512xT>|nn.matmul %a0, %a1 : (tensor<512x512xT>, "
+        "tensor<512x512xT>) -> tensor<512x512xT>",
+        "tensor<4x64x56x56xT>, tensor<64x64x3x3xT>|tensor<4x64x56x56xT>|nn.conv %a0, %a1 {dilations = "
+        "array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, strides = array<i64: 1, 1>} : (tensor<4x64x56x56xT>, "
+        "tensor<64x64x3x3xT>) -> tensor<4x64x56x56xT>"}) {
     SmallVector<StringRef> parts;
     StringRef(text).split(parts, '|');
     std::string a = parts[0].str(), r = parts[1].str(), body = parts[2].str();
@@ -334,7 +341,8 @@ TEST_P(PrecisionTest, DISABLED_Speed) {
       for (int i = 0; i < 5; ++i) {
         auto start = std::chrono::steady_clock::now();
         program->run();
-        best = std::min(best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+        best =
+            std::min(best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
       }
       times[wide] = best;
     }

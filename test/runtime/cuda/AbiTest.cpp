@@ -1,5 +1,5 @@
-// What runtime/cuda declares of the driver and NVML against their own headers, where a toolkit has them: most of it when this file
-// is compiled. The rest: the symbols are those that the toolkit's stub of the driver exports.
+// What runtime/cuda declares of the driver and NVML against their own headers, where a toolkit has them: most of it
+// when this file is compiled. The rest: the symbols are those that the toolkit's stub of the driver exports.
 #include "runtime/cuda/Driver.h"
 #include "runtime/cuda/Nvml.h"
 
@@ -18,16 +18,18 @@ using namespace gmc::rt;
 
 namespace {
 
-/// Passed the same way: both pointers, both integers (or enumerations) of one size, both floating-point numbers of one size.
+/// Passed the same way: both pointers, both integers (or enumerations) of one size, both floating-point numbers of one
+/// size.
 template <typename A, typename B> constexpr bool samePassing() {
-  constexpr bool integers = (std::is_integral_v<A> || std::is_enum_v<A>) && (std::is_integral_v<B> || std::is_enum_v<B>);
+  constexpr bool integers = (std::is_integral_v<A> || std::is_enum_v<A>)&&(std::is_integral_v<B> || std::is_enum_v<B>);
   if constexpr (std::is_pointer_v<A> && std::is_pointer_v<B>) {
     using C = std::remove_cv_t<std::remove_pointer_t<A>>;
     using D = std::remove_cv_t<std::remove_pointer_t<B>>;
     if constexpr (std::is_void_v<C> || std::is_void_v<D> || (std::is_class_v<C> && std::is_class_v<D>))
       return true; // handles and structures; the sizes of structures are compared below
     else
-      return std::is_const_v<std::remove_pointer_t<A>> == std::is_const_v<std::remove_pointer_t<B>> && samePassing<C, D>();
+      return std::is_const_v<std::remove_pointer_t<A>> == std::is_const_v<std::remove_pointer_t<B>> &&
+             samePassing<C, D>();
   } else if constexpr (std::is_pointer_v<A> || std::is_pointer_v<B>) {
     return false;
   } else {
@@ -71,8 +73,10 @@ static_assert(same(cuda::ScheduleSpin, CU_CTX_SCHED_SPIN) && same(cuda::Schedule
               same(cuda::EventNoTiming, CU_EVENT_DISABLE_TIMING));
 static_assert(same(cuda::Success, CUDA_SUCCESS) && same(cuda::InvalidValue, CUDA_ERROR_INVALID_VALUE) &&
               same(cuda::OutOfMemory, CUDA_ERROR_OUT_OF_MEMORY) && same(cuda::NoDevice, CUDA_ERROR_NO_DEVICE) &&
-              same(cuda::InvalidImage, CUDA_ERROR_INVALID_IMAGE) && same(cuda::InvalidContext, CUDA_ERROR_INVALID_CONTEXT) &&
-              same(cuda::NoBinaryForGpu, CUDA_ERROR_NO_BINARY_FOR_GPU) && same(cuda::InvalidPtx, CUDA_ERROR_INVALID_PTX) &&
+              same(cuda::InvalidImage, CUDA_ERROR_INVALID_IMAGE) &&
+              same(cuda::InvalidContext, CUDA_ERROR_INVALID_CONTEXT) &&
+              same(cuda::NoBinaryForGpu, CUDA_ERROR_NO_BINARY_FOR_GPU) &&
+              same(cuda::InvalidPtx, CUDA_ERROR_INVALID_PTX) &&
               same(cuda::JitCompilerNotFound, CUDA_ERROR_JIT_COMPILER_NOT_FOUND) &&
               same(cuda::UnsupportedPtxVersion, CUDA_ERROR_UNSUPPORTED_PTX_VERSION) &&
               same(cuda::JitDisabled, CUDA_ERROR_JIT_COMPILATION_DISABLED));
@@ -83,8 +87,8 @@ static_assert(same(cuda::InvalidHandle, CUDA_ERROR_INVALID_HANDLE) && same(cuda:
               same(cuda::HardwareStackError, CUDA_ERROR_HARDWARE_STACK_ERROR) &&
               same(cuda::IllegalInstruction, CUDA_ERROR_ILLEGAL_INSTRUCTION) &&
               same(cuda::MisalignedAddress, CUDA_ERROR_MISALIGNED_ADDRESS) &&
-              same(cuda::InvalidAddressSpace, CUDA_ERROR_INVALID_ADDRESS_SPACE) && same(cuda::InvalidPc, CUDA_ERROR_INVALID_PC) &&
-              same(cuda::LaunchFailed, CUDA_ERROR_LAUNCH_FAILED) &&
+              same(cuda::InvalidAddressSpace, CUDA_ERROR_INVALID_ADDRESS_SPACE) &&
+              same(cuda::InvalidPc, CUDA_ERROR_INVALID_PC) && same(cuda::LaunchFailed, CUDA_ERROR_LAUNCH_FAILED) &&
               same(cuda::CaptureUnsupported, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED) &&
               same(cuda::CaptureWrongThread, CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD));
 #endif
@@ -109,7 +113,8 @@ TEST(CudaAbi, Nvml) {
   static_assert(SameAbi<decltype(cuda::Nvml::Functions::init), decltype(&::nvmlInit_v2)>::value);
   static_assert(SameAbi<decltype(cuda::Nvml::Functions::shutdown), decltype(&::nvmlShutdown)>::value);
   static_assert(SameAbi<decltype(cuda::Nvml::Functions::deviceByUuid), decltype(&::nvmlDeviceGetHandleByUUID)>::value);
-  static_assert(SameAbi<decltype(cuda::Nvml::Functions::deviceByPci), decltype(&::nvmlDeviceGetHandleByPciBusId_v2)>::value);
+  static_assert(
+      SameAbi<decltype(cuda::Nvml::Functions::deviceByPci), decltype(&::nvmlDeviceGetHandleByPciBusId_v2)>::value);
   static_assert(SameAbi<decltype(cuda::Nvml::Functions::computeProcesses),
                         decltype(&::nvmlDeviceGetComputeRunningProcesses_v3)>::value);
   static_assert(SameAbi<decltype(cuda::Nvml::Functions::memoryInfo), decltype(&::nvmlDeviceGetMemoryInfo)>::value);

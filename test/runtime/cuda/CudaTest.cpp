@@ -1,5 +1,6 @@
-// runtime/cuda without a GPU: a trainer for cuda on the simulated driver (SimulatedDriver.h), which runs copies and kernels on
-// threads of their own with random delays. What it computes is what the host's trainer computes, bit for bit.
+// runtime/cuda without a GPU: a trainer for cuda on the simulated driver (SimulatedDriver.h), which runs copies and
+// kernels on threads of their own with random delays. What it computes is what the host's trainer computes, bit for
+// bit.
 #include "gmc/Error.h"
 #include "runtime/cuda/DeviceImage.h"
 #include "test/runtime/TrainerFixture.h"
@@ -42,8 +43,8 @@ const std::string Gib = std::to_string(1024 * MiB);
 
 TEST_F(CudaTest, TrainsAsTheHostDoes) {
   auto flags = [&](const std::string &tag) {
-    return training({"--steps=120", "--workers=3", "--val=" + MnistPair + "[9000:9500]", "--log=" + (dir / tag + ".log"),
-                     "--save=" + (dir / tag)});
+    return training({"--steps=120", "--workers=3", "--val=" + MnistPair + "[9000:9500]",
+                     "--log=" + (dir / tag + ".log"), "--save=" + (dir / tag)});
   };
   auto result = run(flags("cuda"));
   ASSERT_EQ(result.code, 0) << result.out;

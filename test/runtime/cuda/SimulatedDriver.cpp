@@ -200,7 +200,8 @@ SIM cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t bytes, Stream stre
   bool pinned = state.within(state.host, from, bytes);
   std::shared_ptr<std::vector<char>> copy;
   if (!pinned)
-    copy = std::make_shared<std::vector<char>>(static_cast<const char *>(from), static_cast<const char *>(from) + bytes);
+    copy =
+        std::make_shared<std::vector<char>>(static_cast<const char *>(from), static_cast<const char *>(from) + bytes);
   stream->submit([=] {
     randomDelay();
     std::memcpy(reinterpret_cast<char *>(to), pinned ? from : copy->data(), bytes);

@@ -1,7 +1,8 @@
-// A CUDA driver and NVML that run on the CPU, for tests of runtime/cuda without a GPU. Built as one library that is loaded under
-// both names. It keeps what the real ones promise and no more: streams are threads of their own with random delays, so that
-// an order that nobody asked for does not happen; copies from pinned memory read it when they execute; device memory is
-// not zeroed; errors of kernels are sticky; what a capturing stream forbids is refused; what is not freed is reported.
+// A CUDA driver and NVML that run on the CPU, for tests of runtime/cuda without a GPU. Built as one library that is
+// loaded under both names. It keeps what the real ones promise and no more: streams are threads of their own with
+// random delays, so that an order that nobody asked for does not happen; copies from pinned memory read it when they
+// execute; device memory is not zeroed; errors of kernels are sticky; what a capturing stream forbids is refused; what
+// is not freed is reported.
 //
 // Kernels come from the library in SIMCUDA_KERNELS: a model for sim, whose launches name functions. The number of a
 // kernel's parameters comes from the PTX that the program loads.

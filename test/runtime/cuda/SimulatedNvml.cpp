@@ -9,7 +9,9 @@ SIM nvmlShutdown() { return 0; }
 SIM nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
   return std::string(uuid) == "GPU-a0a1a2a3-a4a5-a6a7-a8a9-aaabacadaeaf" ? (*device = &state, 0) : 6;
 }
-SIM nvmlDeviceGetHandleByPciBusId_v2(const char *, void **) { return violation("found by the PCI address, not the UUID"), 6; }
+SIM nvmlDeviceGetHandleByPciBusId_v2(const char *, void **) {
+  return violation("found by the PCI address, not the UUID"), 6;
+}
 SIM nvmlDeviceGetMemoryInfo(void *, Nvml::Memory *memory) {
   std::lock_guard lock(state.mutex);
   memory->total = number("SIMCUDA_TOTAL", 8000 * MiB);

@@ -75,8 +75,10 @@ TEST_F(Execution, RunComparesWithStoredOutputs) {
 
 TEST_F(Execution, SimRunsTheKernelsOfTheGpu) {
   std::string model = shared + "real/mnist_8/", data = model + "test_data_set_0/";
-  EXPECT_EQ(gmc("run " + model + "model.onnx --target=sim --input Input3=" + data + "input_0.pb --expect Plus214_Output_0=" +
-                data + "output_0.pb --rtol=1e-4 --atol=1e-4"), 0) << err;
+  EXPECT_EQ(gmc("run " + model + "model.onnx --target=sim --input Input3=" + data +
+                "input_0.pb --expect Plus214_Output_0=" + data + "output_0.pb --rtol=1e-4 --atol=1e-4"),
+            0)
+      << err;
   EXPECT_EQ(gmc("run " + model + "model.onnx --target=cuda --input Input3=" + data + "input_0.pb"), 1);
 }
 

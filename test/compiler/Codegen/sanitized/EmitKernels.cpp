@@ -1,6 +1,6 @@
-// emit-gpu-kernels IN.mlir OUT [sm_XX]: the kernels of every function of a file of nn ops: PTX for an architecture, or an object
-// for the sim target, instrumented by AddressSanitizer. Each operand of each step is a tensor of gmc_model with a number for an offset: whoever
-// links the object gives every one memory of its own.
+// emit-gpu-kernels IN.mlir OUT [sm_XX]: the kernels of every function of a file of nn ops: PTX for an architecture, or
+// an object for the sim target, instrumented by AddressSanitizer. Each operand of each step is a tensor of gmc_model
+// with a number for an offset: whoever links the object gives every one memory of its own.
 #include "compiler/Codegen/GpuCodegen.h"
 #include "compiler/Import/Importer.h"
 #include "compiler/Pipeline/KernelGraph.h"

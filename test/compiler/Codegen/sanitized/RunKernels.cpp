@@ -1,5 +1,5 @@
-// Runs every step of gmc_model on operands that are allocations of exactly their size, under AddressSanitizer. With the argument
-// "short", the first operand of each step lacks its last element: a run that ends well did not look.
+// Runs every step of gmc_model on operands that are allocations of exactly their size, under AddressSanitizer. With the
+// argument "short", the first operand of each step lacks its last element: a run that ends well did not look.
 #include "gmc/Abi.h"
 
 #include <cstdio>
