@@ -28,9 +28,6 @@ namespace gmc::nn {
 
 namespace {
 
-/// Columns from which on a GPU's blocks read rows that begin anywhere as vectors. Fewer would leave most of their
-/// threads idle.
-constexpr int64_t acrossColumns = 256;
 /// Rows that the column form adds between a load and a store of its accumulators.
 constexpr int64_t rowsAtOnce = 4;
 
@@ -57,7 +54,7 @@ public:
       emitAcross();
     else
       emitRows();
-    if (plan.parts > 1)
+    if (plan.combined())
       emitCombine();
   }
 
@@ -156,7 +153,7 @@ private:
       Value at = kb::linearize(b, loc, keptIndices, kept);
       SmallVector<Value> reduced;
       Value acc = foldRows(b, loc, boxOf(b, loc, indices[0]), keptIndices, reduced, init(b, loc));
-      if (plan.parts > 1)
+      if (plan.combined())
         storeWorkspace(b, loc, acc, partials(b, loc), {indices[0], at});
       else
         storeFinal(b, loc, acc, at);
@@ -169,7 +166,8 @@ private:
   bool across() const {
     int64_t bytes = elementBytes(kernel.operandElementType(0));
     return kernel.target() == KernelTarget::Gpu && plan.columns() && plan.splitDim >= 0 &&
-           kept.back() >= acrossColumns && (bytes == 2 || bytes == 4) && lanes() <= 8 && kept.back() % lanes();
+           kept.back() >= ReducePlan::acrossColumns && (bytes == 2 || bytes == 4) && lanes() <= 8 &&
+           kept.back() % lanes();
   }
 
   /// Columns of rows that begin anywhere: every few rows, their classes, begin at the same place inside of 16 bytes. A
@@ -401,11 +399,18 @@ private:
   void emitCombine() {
     kernel.parallel({plan.results}, [&](OpBuilder &b, Location loc, ValueRange ivs) {
       Value buffer = partials(b, loc);
-      Value acc = KernelBuilder::fold(b, loc, kb::idx(b, loc, 0), kb::idx(b, loc, plan.parts), init(b, loc),
-                                      [&](OpBuilder &b, Location l, Value part, Value acc) {
-                                        Scalar total(b, l, acc), x(b, l, loadWorkspace(b, l, buffer, {part, ivs[0]}));
-                                        return (r.sum ? total + x : r.step(total, x)).value();
-                                      });
+      Value zero = kb::idx(b, loc, 0);
+      SmallVector<std::pair<Value, Value>> bounds{{zero, kb::idx(b, loc, plan.parts)}};
+      if (plan.copies > 1)
+        bounds.push_back({zero, kb::idx(b, loc, plan.copies)});
+      Value acc = KernelBuilder::foldNest(
+          b, loc, bounds, init(b, loc), [&](OpBuilder &b, Location l, ValueRange at, Value acc) {
+            Value place = ivs[0];
+            if (plan.copies > 1)
+              place = kb::add(b, l, kb::mul(b, l, at[1], kb::idx(b, l, plan.results)), place);
+            Scalar total(b, l, acc), x(b, l, loadWorkspace(b, l, buffer, {at[0], place}));
+            return (r.sum ? total + x : r.step(total, x)).value();
+          });
       storeFinal(b, loc, acc, ivs[0]);
     });
   }
@@ -421,7 +426,7 @@ private:
 
 SmallVector<int64_t> reduceWorkspace(RankedTensorType type, ArrayRef<int64_t> axes, KernelTarget target) {
   ReducePlan plan(type.getShape(), axes, target);
-  if (plan.parts == 1)
+  if (!plan.combined())
     return {};
   return {plan.parts * plan.stride * elementBytes(computeType(type.getElementType()))};
 }

@@ -3,6 +3,7 @@
 #include "dialects/NN/ReducePlan.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
+#include <numeric>
 
 namespace gmc::nn {
 
@@ -15,6 +16,8 @@ constexpr int64_t partElements = 4096;
 /// The same for a GPU, whose iterations are threads: enough of them to keep its memory busy, each with rows to add, and
 /// parts that the combining nest adds one after the other.
 constexpr int64_t enoughThreads = 131072, gpuPartRows = 32, gpuParts = 128;
+/// Elements whose number is a multiple of any vector's.
+constexpr int64_t vectorElements = 8;
 /// Groups of threads that are enough, and elements that each should have at least.
 constexpr int64_t enoughGroups = 1024, groupElements = 8192;
 
@@ -45,6 +48,14 @@ ReducePlan::ReducePlan(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> ax
       return;
     int64_t rows = sizes[splitDim],
             wanted = std::min({enoughThreads / std::max<int64_t>(results, 1), rows / gpuPartRows, gpuParts});
+    int64_t together = vectorElements / std::gcd(results, vectorElements);
+    if (wanted > 1 && sizes.size() == 2 && results < acrossColumns && rows % together == 0) {
+      copies = together;
+      sizes[0] = rows /= copies;
+      sizes[1] *= copies;
+      stride = llvm::alignTo(sizes[1], 16);
+      wanted = std::max<int64_t>(wanted / copies, 1);
+    }
     if (wanted > 1) {
       chunk = (rows + wanted - 1) / wanted;
       parts = (rows + chunk - 1) / chunk;

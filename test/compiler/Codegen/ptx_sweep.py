@@ -5,7 +5,7 @@ Of three PTX kernels one is fine, one spills and one does not assemble: each mus
 other kernels. Then a model is swept with --cache: a second sweep compiles and assembles nothing and prints the same tables, also when the
 first one was interrupted while it wrote. Rows of 30522 halves, more than a block's registers hold in f32, must not spill; the gradient
 of their bias, sums over rows that begin inside of 16 bytes, and its update, a vector that ends there, must move all but a tenth in 16
-bytes. Exit 77 where there is no ptxas or no model to sweep."""
+bytes; and so must sums over rows of 100. Exit 77 where there is no ptxas or no model to sweep."""
 import re, shutil, subprocess, sys, os
 from pathlib import Path
 
@@ -75,17 +75,27 @@ third, again = sweep(*remembered)
 fewer = re.search(r"; (\d+) assembled", third)
 check(fewer and 0 < int(fewer.group(1)) < int(count.group(2)) and again == tables, f"after an interrupted one: {third}")
 
-words = work / "words.onnx"
-shape = lambda name, last: f'name: "{name}" type {{ tensor_type {{ elem_type: 1 shape {{ dim {{ dim_param: "batch" }} dim {{ dim_value: {last} }} }} }} }}'
-words.write_bytes(subprocess.run(
-    ["protoc", "--encode=onnx.ModelProto", "-I/usr/include/onnx", "onnx.proto"], stdout=subprocess.PIPE, check=True,
-    input=f"""ir_version: 8 opset_import {{ version: 17 }} graph {{ name: "words"
-    node {{ op_type: "MatMul" name: "head" input: "x" input: "w" output: "z" }}
-    node {{ op_type: "Add" name: "shifted" input: "z" input: "b" output: "y" }}
-    initializer {{ name: "w" data_type: 1 dims: 8 dims: 30522 data_location: EXTERNAL external_data {{ key: "location" value: "none" }} }}
-    initializer {{ name: "b" data_type: 1 dims: 30522 data_location: EXTERNAL external_data {{ key: "location" value: "none" }} }}
-    input {{ {shape("x", 8)} }} output {{ {shape("y", 30522)} }} }}""".encode()).stdout)
-note, tables = sweep(words, "--arch=sm_90", "--precision=bf16,fp32")
-check(tables.endswith("ok\n"), f"a loss over 30522 classes: {note}")
+
+def head(name, classes, *between):
+    """A linear layer with a bias, from 8 numbers to `classes`."""
+    def tensor(name, last):
+        dims = "".join(f"dim {{ dim_value: {d} }} " for d in (*between, last))
+        return f'name: "{name}" type {{ tensor_type {{ elem_type: 1 shape {{ dim {{ dim_param: "batch" }} {dims} }} }} }}'
+
+    external = 'data_location: EXTERNAL external_data { key: "location" value: "none" }'
+    (work / name).write_bytes(subprocess.run(
+        ["protoc", "--encode=onnx.ModelProto", "-I/usr/include/onnx", "onnx.proto"], stdout=subprocess.PIPE, check=True,
+        input=f"""ir_version: 8 opset_import {{ version: 17 }} graph {{ name: "head"
+        node {{ op_type: "MatMul" name: "head" input: "x" input: "w" output: "z" }}
+        node {{ op_type: "Add" name: "shifted" input: "z" input: "b" output: "y" }}
+        initializer {{ name: "w" data_type: 1 dims: 8 dims: {classes} {external} }}
+        initializer {{ name: "b" data_type: 1 dims: {classes} {external} }}
+        input {{ {tensor("x", 8)} }} output {{ {tensor("y", classes)} }} }}""".encode()).stdout)
+    return work / name
+
+
+for name, classes, *between in (("words.onnx", 30522), ("letters.onnx", 100, 64)):
+    note, tables = sweep(head(name, classes, *between), "--arch=sm_90", "--precision=bf16,fp32")
+    check(tables.endswith("ok\n"), f"a loss over {classes} classes: {note}")
 print("\n".join(failures) or "ok")
 sys.exit(bool(failures))
