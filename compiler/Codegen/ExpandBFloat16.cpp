@@ -149,6 +149,16 @@ Value *moveBits(Instruction &instruction) {
   return nullptr;
 }
 
+/// What bits are of that became a bfloat and bits again. Left apart, the first half may come to another block than the
+/// second, and the bfloat between them is extended and rounded.
+Value *bitsBehind(Instruction &instruction) {
+  auto *cast = dyn_cast<BitCastInst>(&instruction);
+  auto *before = cast ? dyn_cast<BitCastInst>(cast->getOperand(0)) : nullptr;
+  return before && isBFloat(before->getType()) && before->getOperand(0)->getType() == cast->getType()
+             ? before->getOperand(0)
+             : nullptr;
+}
+
 void rewrite(Module &module, Value *(*replacement)(Instruction &)) {
   for (Function &function : module)
     for (Instruction &instruction : make_early_inc_range(instructions(function)))
@@ -163,6 +173,9 @@ void rewrite(Module &module, Value *(*replacement)(Instruction &)) {
 
 void expandBFloat16(Module &module) { rewrite(module, expand); }
 
-void moveBFloat16AsBits(Module &module) { rewrite(module, moveBits); }
+void moveBFloat16AsBits(Module &module) {
+  rewrite(module, moveBits);
+  rewrite(module, bitsBehind);
+}
 
 } // namespace gmc

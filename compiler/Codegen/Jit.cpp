@@ -11,6 +11,9 @@
 
 using namespace mlir;
 
+/// runtime/sim/BFloat16.cpp: a C library may lack it.
+extern "C" __bf16 __truncsfbf2(float);
+
 namespace gmc {
 
 struct JitProgram::Impl {
@@ -39,6 +42,7 @@ llvm::Error defineSimRuntime(llvm::orc::LLJIT &jit) {
   define("gmc_sim_ballot", &gmc_sim_ballot);
   define("gmc_sim_mma", &gmc_sim_mma);
   define("gmc_sim_load_matrices", &gmc_sim_load_matrices);
+  define("__truncsfbf2", &__truncsfbf2);
   return jit.getMainJITDylib().define(llvm::orc::absoluteSymbols(std::move(symbols)));
 }
 

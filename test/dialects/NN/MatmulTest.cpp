@@ -204,6 +204,7 @@ TEST_P(MatmulTest, OddRowsInHalfPrecision) {
     checkTransposes({2}, {2}, 64, 39, 49, true, type);
     checkTransposes({}, {}, 38, 47, 45, false, type); // one operand of an even number, one of an odd one
     checkTransposes({}, {}, 46, 15, 66, false, type);
+    checkTransposes({}, {}, 33, 80, 65, false, type);
   }
   check({2}, {2}, 137, 133, 65, false, false, false, Element::BF16);
   check({2}, {2}, 69, 137, 79, true, true, false, Element::F16);
