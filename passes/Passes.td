@@ -111,8 +111,8 @@ def ApplyPrecisionPass : Pass<"apply-precision", "::mlir::func::FuncOp"> {
   let description = [{
     Ops answer PrecisionOpInterface: `low` ops take and give low precision; `fp32` ops give f32; those that `follow` give what
     their data operands are stored as, f32 where these differ. Parameters and constants have no say: arguments stay f32, what
-    a low op reads of them is cast once for all its readers, before any change of shape. Elementwise ops become regions that
-    read their operands as they are stored, compute in f32 and round once; an op that only one other reads is computed in its
+    a low op reads of them is cast once for all its readers, before any change of shape. So is what it reads of any other
+    value, before a reshape that is a view. Elementwise ops become regions that read their operands as they are stored, compute in f32 and round once; an op that only one other reads is computed in its
     reader's region. Results of the function keep their types: gradients of parameters leave in f32. A cast of what was widened
     gives back what it was. Fp32 ops read f32: a widening cast stands before them, which kernel formation takes into the
     kernel's loads.

@@ -226,7 +226,7 @@ private:
         });
         known = nn::ConstantOp::create(b, constant.getLoc(), rounded);
       }
-    if (!known && type == low && fixed.contains(v))
+    if (!known && type == low)
       known = moved(v, user);
     if (!known) {
       // A parameter's cast belongs to the node that reads it, an activation's to the one that computes it.
@@ -245,14 +245,14 @@ private:
     return known;
   }
 
-  /// `v` in low precision, for a value that an op without arithmetic makes of parameters: the op again, on what it
-  /// moves rounded. Null for any other value.
+  /// `v` in low precision, for a view, or a value that an op without arithmetic makes of parameters: the op again, on
+  /// what it moves rounded, whose cast other readers have as well. Null for any other value.
   Value moved(Value v, Operation *user) {
     Operation *op = v.getDefiningOp();
     auto precision = dyn_cast_or_null<PrecisionOpInterface>(op);
     auto cost = dyn_cast_or_null<CostOpInterface>(op);
     auto remat = dyn_cast_or_null<RematOpInterface>(op);
-    bool moves = (remat && remat.isView()) || (cost && cost.getFlops() == 0);
+    bool moves = (remat && remat.isView()) || (fixed.contains(v) && cost && cost.getFlops() == 0);
     if (!moves || !precision || precision.getPrecisionPolicy() != PrecisionPolicy::Follow || op->getNumResults() != 1)
       return {};
     SmallVector<Value> operands;

@@ -89,3 +89,23 @@ func.func @mixed(%x: tensor<2x3x8x8xf32>, %k: tensor<3x3x1x1xf32> {nn.name = "k"
   %4 = nn.matmul %2, %3 : (tensor<2x3xf32>, tensor<3x5xf32>) -> tensor<2x5xf32>
   return %y, %rm, %4, %2 : tensor<2x3x8x8xf32>, tensor<3xf32>, tensor<2x5xf32>, tensor<2x3xf32>
 }
+
+// -----
+
+// The weight's gradient reads the layer's input in another shape, and shares its cast.
+// CHECK-LABEL: func @reshaped
+// CHECK-SAME: %[[X:[^:]*]]: tensor<2x3x8xf32>
+// CHECK: %[[XL:.*]] = nn.cast %[[X]] {to = bf16} : (tensor<2x3x8xf32>) -> tensor<2x3x8xbf16>
+// CHECK: %[[Y:.*]] = nn.matmul %[[XL]], %{{.*}} -> tensor<2x3x4xbf16>
+// CHECK-NEXT: nn.cast %[[Y]] {to = f32}
+// CHECK-NEXT: %[[YR:.*]] = nn.reshape %[[Y]] {nn.backward, {{.*}} -> tensor<6x4xbf16>
+// CHECK-NEXT: %[[XR:.*]] = nn.reshape %[[XL]] {nn.backward, {{.*}} -> tensor<6x8xbf16>
+// CHECK-NEXT: nn.matmul %[[XR]], %[[YR]] {nn.backward, transpose_a = true} : {{.*}} -> tensor<8x4xbf16>
+func.func @reshaped(%x: tensor<2x3x8xf32>, %w: tensor<8x4xf32> {nn.name = "w", nn.role = "parameter"})
+    -> (tensor<2x3x4xf32>, tensor<8x4xf32> {nn.name = "w", nn.role = "gradient"}) {
+  %0 = nn.matmul %x, %w : (tensor<2x3x8xf32>, tensor<8x4xf32>) -> tensor<2x3x4xf32>
+  %1 = nn.reshape %x {nn.backward, shape = array<i64: 6, 8>} : (tensor<2x3x8xf32>) -> tensor<6x8xf32>
+  %2 = nn.reshape %0 {nn.backward, shape = array<i64: 6, 4>} : (tensor<2x3x4xf32>) -> tensor<6x4xf32>
+  %3 = nn.matmul %1, %2 {nn.backward, transpose_a = true} : (tensor<6x8xf32>, tensor<6x4xf32>) -> tensor<8x4xf32>
+  return %0, %3 : tensor<2x3x4xf32>, tensor<8x4xf32>
+}
