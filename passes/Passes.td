@@ -112,10 +112,10 @@ def ApplyPrecisionPass : Pass<"apply-precision", "::mlir::func::FuncOp"> {
     Ops answer PrecisionOpInterface: `low` ops take and give low precision; `fp32` ops give f32; those that `follow` give what
     their data operands are stored as, f32 where these differ. Parameters and constants have no say: arguments stay f32, what
     a low op reads of them is cast once for all its readers, before any change of shape. So is what it reads of any other
-    value, before a reshape that is a view. Elementwise ops become regions that read their operands as they are stored, compute in f32 and round once; an op that only one other reads is computed in its
-    reader's region. Results of the function keep their types: gradients of parameters leave in f32. A cast of what was widened
-    gives back what it was. Fp32 ops read f32: a widening cast stands before them, which kernel formation takes into the
-    kernel's loads.
+    value, before a reshape that is a view. Elementwise ops become regions that read their operands as they are stored,
+    compute in f32 and round once; an op that only one other reads is computed in its reader's region. Results of the
+    function keep their types: gradients of parameters leave in f32. A cast of what was widened gives back what it was. Fp32
+    ops read f32: a widening cast stands before them, which kernel formation takes into the kernel's loads.
 
     ```mlir
     func.func @f(%x: tensor<4x8xf32>, %w: tensor<8x2xf32> {nn.name = "w", nn.role = "parameter"},

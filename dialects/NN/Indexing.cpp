@@ -6,6 +6,7 @@
 #include "dialects/NN/Tensor.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 
@@ -16,6 +17,17 @@ void registerIndexingOps(NNDialect *dialect) {
 #define GET_OP_LIST
 #include "dialects/NN/Indexing.cpp.inc"
       >();
+}
+
+std::optional<int64_t> indexedEntries(OpOperand &use) {
+  return llvm::TypeSwitch<Operation *, std::optional<int64_t>>(use.getOwner())
+      .Case<GatherOp, GatherElementsOp, ScatterElementsOp, ScatterElementsFoldOp>(
+          [&](auto op) -> std::optional<int64_t> {
+            if (&use != &op.getIndicesMutable())
+              return std::nullopt;
+            return shapeOf(op.getX())[op.getAxis()];
+          })
+      .Default([](Operation *) { return std::nullopt; });
 }
 
 /// An element of an index tensor as an index into a dimension: from the end when negative, clamped to the dimension.

@@ -51,7 +51,8 @@ ReducePlan::ReducePlan(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> ax
     int64_t together = vectorElements / std::gcd(results, vectorElements);
     if (wanted > 1 && sizes.size() == 2 && results < acrossColumns && rows % together == 0) {
       copies = together;
-      sizes[0] = rows /= copies;
+      rows /= copies;
+      sizes[0] = rows;
       sizes[1] *= copies;
       stride = llvm::alignTo(sizes[1], 16);
       wanted = std::max<int64_t>(wanted / copies, 1);

@@ -105,18 +105,16 @@ static LogicalResult closeBody(TrainingFunction &f, func::FuncOp forward, const 
   return success();
 }
 
-/// Of how many entries a value read as an index by some op chooses one: the fewest, 0 where it is no index.
+/// Of how many entries a value chooses one wherever it is read as an index: the fewest, 0 where it is none.
 static int64_t entriesChosenBy(Value index) {
   int64_t fewest = 0;
-  auto choose = [&](int64_t entries) { fewest = fewest ? std::min(fewest, entries) : entries; };
-  for (Operation *user : index.getUsers()) {
-    if (auto gather = dyn_cast<nn::GatherOp>(user); gather && gather.getIndices() == index)
-      choose(nn::shapeOf(gather.getX())[gather.getAxis()]);
-    else if (auto gather = dyn_cast<nn::GatherElementsOp>(user); gather && gather.getIndices() == index)
-      choose(nn::shapeOf(gather.getX())[gather.getAxis()]);
-    else if (isa<nn::ReshapeOp, nn::CastOp>(user) && nn::elementTypeOf(user->getResult(0)).isInteger())
-      if (int64_t entries = entriesChosenBy(user->getResult(0)))
-        choose(entries);
+  for (OpOperand &use : index.getUses()) {
+    int64_t entries = nn::indexedEntries(use).value_or(0);
+    Operation *user = use.getOwner();
+    if (isa<nn::ReshapeOp, nn::CastOp>(user) && nn::elementTypeOf(user->getResult(0)).isInteger())
+      entries = entriesChosenBy(user->getResult(0));
+    if (entries)
+      fewest = fewest ? std::min(fewest, entries) : entries;
   }
   return fewest;
 }

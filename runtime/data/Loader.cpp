@@ -20,22 +20,24 @@ constexpr int64_t MaxClaim = 16;
 
 uint64_t roundUp(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
+std::string outOfRange(const Slot &slot, int64_t value) {
+  if (slot.isLabel)
+    return "the label '" + slot.name + "' is " + std::to_string(value) + ", the model has the classes 0 to " +
+           std::to_string(slot.classes - 1) + " (" + std::to_string(slot.ignoreIndex) + " marks what is to be ignored)";
+  return "the input '" + slot.name + "' is " + std::to_string(value) + ", the model has entries 0 to " +
+         std::to_string(slot.entries - 1) + " for it (-1 to -" + std::to_string(slot.entries) +
+         " counted from the end)";
+}
+
 /// Throws SampleError for a label that is no class, whose loss would be no number, and for an input that chooses an
 /// entry the model lacks.
 template <typename T> void checkRange(const Slot &slot, const char *data) {
+  int64_t lowest = slot.isLabel ? 0 : -slot.entries, end = slot.isLabel ? slot.classes : slot.entries;
   for (uint64_t i = 0, e = slot.elements(); i < e; ++i) {
     T value;
     std::memcpy(&value, data + i * sizeof value, sizeof value);
-    if (slot.isLabel) {
-      if ((value < 0 || value >= slot.classes) && value != slot.ignoreIndex)
-        throw SampleError("the label '" + slot.name + "' is " + std::to_string(value) +
-                          ", the model has the classes 0 to " + std::to_string(slot.classes - 1) + " (" +
-                          std::to_string(slot.ignoreIndex) + " marks what is to be ignored)");
-    } else if (value < -slot.entries || value >= slot.entries) {
-      throw SampleError("the input '" + slot.name + "' is " + std::to_string(value) + ", the model has entries 0 to " +
-                        std::to_string(slot.entries - 1) + " for it (-1 to -" + std::to_string(slot.entries) +
-                        " counted from the end)");
-    }
+    if ((value < lowest || value >= end) && !(slot.isLabel && value == slot.ignoreIndex))
+      throw SampleError(outOfRange(slot, value));
   }
 }
 
